@@ -1,0 +1,1 @@
+"""The worlds that a design can run in."""

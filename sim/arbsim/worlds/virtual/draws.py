@@ -1,0 +1,40 @@
+"""Common random numbers: a draw is a pure function of what it is for.
+
+Every design must meet the same network weather, whatever it does in between. So no generator is advanced: a draw
+mixes the seed with a purpose (a link), a subject (an operation) and a step (the leg of its journey). The mixing is the
+finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+_MASK = (1 << 64) - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+UNIT_BITS = 32
+"""A draw is an integer below 2**UNIT_BITS, to be read as a fraction of it."""
+
+
+def _finalise(z: int) -> int:
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)
+
+
+def purpose(name: str) -> int:
+    """Return the number that stands for a purpose, such as "network/east/west"."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
+
+
+class Draws:
+    """Uniform draws for one seed."""
+
+    __slots__ = ("_seed",)
+
+    def __init__(self, seed: int) -> None:
+        self._seed = _finalise((seed * _GOLDEN + 1) & _MASK)
+
+    def uniform(self, purpose: int, subject: int, step: int) -> int:
+        """Return an integer in [0, 2**UNIT_BITS), always the same for the same arguments."""
+        z = _finalise((self._seed ^ purpose) + subject * _GOLDEN & _MASK)
+        return _finalise((z + step * _GOLDEN) & _MASK) >> (64 - UNIT_BITS)

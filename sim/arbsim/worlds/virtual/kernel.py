@@ -1,0 +1,291 @@
+"""Virtual time: SimPy drives coroutines.
+
+SimPy runs generators that yield events. A coroutine is driven the same way, so a design can be written with
+``async`` and ``await``: our events have an ``__await__`` that yields the event itself. Time is integer nanoseconds.
+
+Three things differ from plain SimPy, each for a reason:
+
+- SimPy re-creates the exception of a failed event from its ``args``, which loses constraint names and texts. So a
+  failure travels as a value (:class:`Raised`) and is raised in the frame of whoever awaits.
+- Awaiting something of asyncio's would end in an obscure AttributeError. It is refused, with the place in the code.
+- Services never end, so "no more events" cannot end a run. Timers that only mean "look again later" are idle timers;
+  the run is over when nothing but idle timers is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import simpy
+from simpy.events import NORMAL, PENDING, URGENT, Event
+
+T = TypeVar("T")
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+
+
+class ForeignAwait(TypeError):
+    """A design awaited something that does not belong to its world (asyncio's sleep, a real socket)."""
+
+
+class Raised:
+    """An exception that travels as a value."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class Trace:
+    """Which operation the running code works on: what OpenTelemetry calls the trace context.
+
+    The history attributes reads and effects to ``operation``; the network weather is keyed by ``operation``, ``salt``
+    (which part of the design it is) and the ``leg`` counter. ``reads`` holds, per store and account, the version that
+    this code saw last; a write is based on it.
+    """
+
+    __slots__ = ("leg", "operation", "reads", "salt")
+
+    def __init__(self, operation: int, salt: int = 0) -> None:
+        self.operation = operation
+        self.salt = salt
+        self.leg = 0
+        self.reads: dict[Any, Any] = {}
+
+
+class Kernel(simpy.Environment):
+    """The event queue, with integer nanoseconds and coroutines."""
+
+    def __init__(self) -> None:
+        super().__init__(initial_time=0)
+        self.idle_timers = 0
+        self._no_trace = Trace(0)
+
+    @property
+    def now_ns(self) -> int:
+        """Virtual time since the start, in nanoseconds."""
+        return self._now  # type: ignore[return-value]
+
+    @property
+    def trace(self) -> Trace:
+        """The trace of the running task; operation 0 where there is none."""
+        task = self._active_proc
+        return task.trace if isinstance(task, Task) else self._no_trace
+
+    def sleep_ns(self, delay_ns: int) -> Timer:
+        """Return an awaitable that is done ``delay_ns`` nanoseconds from now."""
+        return Timer(self, delay_ns)
+
+    def idle_ns(self, delay_ns: int) -> IdleTimer:
+        """Return a timer that does not keep the run alive."""
+        return IdleTimer(self, delay_ns)
+
+    def future(self) -> Future[Any]:
+        """Return a Future that is not done."""
+        return Future(self)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T], trace: Trace | None = None) -> Task[T]:
+        """Run a coroutine beside the others. It works on ``trace``, or on what its parent works on."""
+        return Task(self, coroutine, trace or self.trace)
+
+    async def gather(self, *coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
+        """Run coroutines side by side; return their results in order, or raise the first error in that order."""
+        tasks = [self.spawn(coroutine) for coroutine in coroutines]
+        for task in tasks:
+            task.observed = True
+        return [await task for task in tasks]
+
+    def timeout_ns(self, delay_ns: int) -> Deadline:
+        """Return an async context manager that raises TimeoutError when its body takes longer."""
+        return Deadline(self, delay_ns)
+
+    def run_until_quiet(self, horizon_ns: int) -> bool:
+        """Run until only idle timers are left, or until ``horizon_ns``. Return whether it became quiet."""
+        queue, step = self._queue, self.step
+        while len(queue) > self.idle_timers:
+            if queue[0][0] > horizon_ns:
+                return False
+            step()
+        return True
+
+
+class Timer(Event, Awaitable[None]):
+    """A span of virtual time."""
+
+    def __init__(self, kernel: Kernel, delay_ns: int) -> None:
+        if delay_ns < 0:
+            raise ValueError(f"a delay of {delay_ns} ns is negative")
+        self.env = kernel
+        self.callbacks = []
+        self._value = None
+        self._ok = True
+        kernel.schedule(self, NORMAL, delay_ns)
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield self
+
+
+class IdleTimer(Timer):
+    """A timer that does not keep a run alive."""
+
+    def __init__(self, kernel: Kernel, delay_ns: int) -> None:
+        super().__init__(kernel, delay_ns)
+        kernel.idle_timers += 1
+        self.callbacks.append(_idle_timer_fired)
+
+
+def _idle_timer_fired(event: Event) -> None:
+    event.env.idle_timers -= 1  # type: ignore[attr-defined]
+
+
+class Future(Event, Awaitable[T], Generic[T]):
+    """A value that somebody will deliver; an error is delivered as :class:`Raised`."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the value has been delivered."""
+        return self._value is not PENDING
+
+    def set(self, value: T | Raised) -> None:
+        """Deliver the value. Those who await it go on at this time, in the order in which they came."""
+        self.succeed(value)
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        value = yield self
+        if type(value) is Raised:
+            raise value.error
+        return value  # type: ignore[no-any-return]
+
+
+class _Start(Event):
+    """Begins a task; urgent, as SimPy's own."""
+
+    def __init__(self, kernel: Kernel, resume: Callable[[Event], None]) -> None:
+        self.env = kernel
+        self.callbacks = [resume]
+        self._value = None
+        self._ok = True
+        kernel.schedule(self, URGENT)
+
+
+class Task(simpy.Process, Awaitable[T], Generic[T]):
+    """A running coroutine; awaiting it gives its result or raises its error."""
+
+    env: Kernel
+
+    def __init__(self, kernel: Kernel, coroutine: Coroutine[Any, Any, T], trace: Trace) -> None:
+        self.env = kernel
+        self.callbacks = []
+        self.trace = trace
+        self._generator = coroutine  # type: ignore[assignment]
+        self._target = _Start(kernel, self._resume)
+        self.observed = False
+
+    def _resume(self, event: Event) -> None:
+        kernel = self.env
+        coroutine = self._generator
+        kernel._active_proc = self
+        try:
+            while True:
+                if event._ok:
+                    event = coroutine.send(event._value)
+                else:
+                    event = coroutine.throw(event._value)
+                callbacks = getattr(event, "callbacks", _FOREIGN)
+                if callbacks is _FOREIGN or not isinstance(event, Event):
+                    event = _refusal(kernel, coroutine, event)
+                elif callbacks is not None:
+                    callbacks.append(self._resume)
+                    self._target = event
+                    return
+        except StopIteration as finished:
+            self._finish(finished.value)
+        except Exception as error:
+            self._finish(Raised(error))
+        finally:
+            kernel._active_proc = None
+
+    def _finish(self, value: Any) -> None:
+        self._target = None  # type: ignore[assignment]
+        if not self.callbacks and isinstance(value, Raised) and not self.observed:
+            # Nobody awaits this task: an error must not pass in silence.
+            self._ok, self._value = True, value
+            raise TaskFailed from value.error
+        self.succeed(value)
+
+    def close(self) -> None:
+        """End the task without running it further; clean-up code that awaits is cut short."""
+        if self._value is PENDING:
+            try:
+                self._generator.close()
+            except RuntimeError:
+                # "coroutine ignored GeneratorExit": it awaited while it was being closed.
+                pass
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        self.observed = True
+        value = yield self
+        if type(value) is Raised:
+            raise value.error
+        return value  # type: ignore[no-any-return]
+
+
+class TaskFailed(Exception):
+    """A task that nobody awaits ended with an error; the error is the ``__cause__``."""
+
+
+_FOREIGN: Any = object()
+
+
+def _refusal(kernel: Kernel, coroutine: Any, awaited: Any) -> Event:
+    """Return a failed event that tells the coroutine that it awaited something foreign, and where."""
+    frame, where = coroutine, "?"
+    while frame is not None:
+        code = getattr(frame, "cr_code", None) or getattr(frame, "gi_code", None)
+        inner = getattr(frame, "cr_frame", None) or getattr(frame, "gi_frame", None)
+        if code is None or inner is None:
+            break
+        where = f"{code.co_filename}:{inner.f_lineno} ({code.co_name})"
+        frame = getattr(frame, "cr_await", None) or getattr(frame, "gi_yieldfrom", None)
+    refused = Event(kernel)
+    refused._ok = False
+    refused._value = ForeignAwait(
+        f"{where} awaits {type(awaited).__module__}.{type(awaited).__qualname__}, which is not of this world: use the"
+        " region's sleep, gather, timeout, database and kafka"
+    )
+    return refused
+
+
+class Deadline:
+    """An async context manager that raises TimeoutError when its body takes longer than it may."""
+
+    def __init__(self, kernel: Kernel, delay_ns: int) -> None:
+        self._kernel = kernel
+        self._delay_ns = delay_ns
+        self._expired = False
+        self._over = False
+
+    async def __aenter__(self) -> Self:
+        task = self._kernel.active_process
+        assert task is not None
+        timer = Timer(self._kernel, self._delay_ns)
+
+        def expire(_: Event) -> None:
+            if not self._over:
+                self._expired = True
+                task.interrupt(self)
+
+        timer.callbacks.append(expire)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> bool:
+        self._over = True
+        if self._expired and isinstance(error, simpy.Interrupt) and error.cause is self:
+            raise TimeoutError from error
+        return False
