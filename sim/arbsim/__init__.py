@@ -1,0 +1,3 @@
+"""arbsim: who arbitrates when two regions write the same key."""
+
+__version__ = "0.1.0"

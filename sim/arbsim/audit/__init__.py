@@ -1,0 +1,1 @@
+"""The audit: independent checks over a history, which give findings and a verdict."""

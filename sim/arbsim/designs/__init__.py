@@ -1,0 +1,1 @@
+"""The designs: one file each, ordinary aiokafka and asyncpg code."""

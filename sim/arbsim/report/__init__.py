@@ -1,0 +1,1 @@
+"""The report: a comparison as console text, HTML, Markdown and JSON."""

@@ -1,0 +1,6 @@
+"""What every test shares: hypothesis draws the same examples on every machine, and takes the time it needs."""
+
+from hypothesis import settings
+
+settings.register_profile("arbsim", derandomize=True, deadline=None, database=None)
+settings.load_profile("arbsim")
