@@ -1,5 +1,4 @@
 # Two commands are enough on a fresh machine: `make run` and `make test`. Both set up .venv first, once.
-SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -21,38 +20,38 @@ setup: $(STAMP) ## install the locked dependencies and arbsim itself into .venv
 	@:
 
 # Installed from the lock, each file checked against its hash; then arbsim itself, editable, built by the
-# locked hatchling. A change of the lock or of pyproject.toml sets up again.
+# locked hatchling. A change of the lock or of pyproject.toml installs again, in place.
 $(STAMP): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "arbsim needs Python 3.11 or newer; there is no $(PYTHON)."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	    echo "arbsim needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 $(or $(MAKECMDGOALS),run)"; \
-	    exit 1; }
+	    echo "arbsim needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1)."; \
+	    echo "Name another: make $(or $(MAKECMDGOALS),run) PYTHON=python3.12"; exit 1; }
 	@if command -v uv >/dev/null; then \
 	    echo "Setting up $(VENV) with uv and $$($(PYTHON) -V) ..."; \
-	    uv venv -q --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV) && \
-	    uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock && \
-	    uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .; \
+	    [ -e $@ ] || uv venv -q --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV) || exit 1; \
+	    install="uv pip install -q --python $(BIN)/python"; \
 	else \
-	    echo "Setting up $(VENV) with pip and $$($(PYTHON) -V) (a minute or so) ..."; \
-	    { $(PYTHON) -m venv --clear $(VENV) || \
-	        { echo "$(PYTHON) cannot make a virtual environment with pip; Debian and Ubuntu: apt install python3-venv"; exit 1; }; } && \
-	    $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock && \
-	    $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .; \
-	fi
+	    echo "Setting up $(VENV) with pip and $$($(PYTHON) -V), which takes a minute or so ..."; \
+	    { [ -e $@ ] && $(BIN)/python -m pip --version >/dev/null 2>&1; } || $(PYTHON) -m venv --clear $(VENV) || { \
+	        echo "$(PYTHON) cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv"; exit 1; }; \
+	    install="$(BIN)/python -m pip install -q --disable-pip-version-check"; \
+	fi; \
+	$$install --require-hashes -r requirements.lock && $$install --no-deps --no-build-isolation -e .
 	@touch $@
 
 test: $(STAMP) ## lint, format, types, import contracts, then the tests; stops at the first that fails
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m pytest
 
 bench: $(STAMP) ## print the speed figures as JSON
 	@$(BIN)/python -m benchmarks
 
 # Universal: one lock for every system and for Python 3.11 to 3.13. It names no registry: each machine has its own.
-lock: ## resolve the dependencies again (needs uv)
+lock: ## resolve the dependencies again
+	@command -v uv >/dev/null || { echo "make lock needs uv."; exit 1; }
 	@uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-annotate --no-header --upgrade --group dev -o requirements.lock pyproject.toml
 

@@ -1,4 +1,4 @@
-"""What every test shares: hypothesis draws the same examples on every machine, and takes the time it needs."""
+"""What every test shares: hypothesis draws the same examples everywhere, and takes the time it needs."""
 
 from hypothesis import settings
 

@@ -1,0 +1,1 @@
+"""The speed figures: each a ratio, so that it means the same on every machine."""

@@ -1,0 +1,54 @@
+"""The wheel works where the checkout is not."""
+
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import arbsim
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    into = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(into)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (built,) = into.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z", "arbsim"], cwd=ROOT / "sim", check=True, capture_output=True, text=True
+    )
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    present = {name for name in tracked.stdout.split("\0") if name and (ROOT / "sim" / name).is_file()}
+    assert present - packed == set()
+    assert any(name.endswith("licenses/LICENSE") for name in packed)
+
+
+def test_the_wheel_installed_elsewhere_is_the_one_that_runs(wheel: Path, tmp_path: Path) -> None:
+    home = tmp_path / "elsewhere"
+    venv.create(home)
+    (site,) = home.glob("lib/python*/site-packages")
+    zipfile.ZipFile(wheel).extractall(site)  # all that installing a pure wheel does, but for its commands
+    # The dependencies are borrowed from this environment; its own link to the checkout is not followed.
+    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+
+    program = "import arbsim; print(arbsim.__version__); print(arbsim.__file__)"
+    ran = subprocess.run(
+        [str(home / "bin" / "python"), "-I", "-c", program],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    version, file = ran.stdout.splitlines()
+    assert version == arbsim.__version__
+    assert Path(file).is_relative_to(site)
