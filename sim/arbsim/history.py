@@ -1,14 +1,14 @@
 """What happened in one design's run, as columns.
 
-A world appends to a History while a design runs; the audit reads it. Rows are kept in ``array`` columns, not in
-objects, so that a million operations fit in memory (under 300 bytes an operation).
+A world appends to a History while a design runs; the audit reads it. Rows are kept in ``array`` columns, not
+in objects, so that a million operations fit in memory (under 300 bytes an operation).
 
 A *store* is a place that holds balances: the one database (``database``), a database per region
 (``database@east``), or the view that a region's service keeps (the region's name).
 
-Every change of a balance in a store is an *effect*. Its ``base`` is the effect from whose value the new one was
-computed, so the effects of one account form a tree; the operations on the path from the final value back to the
-opening balance are the ones that the final balance contains. That is how lost money is traced.
+Every change of a balance in a store is an *effect*. Its ``base`` is the effect from whose value the new one
+was computed, so the effects of one account form a tree; the operations on the path from the final value back
+to the opening balance are the ones that the final balance contains. That is how lost money is traced.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class Answer(NamedTuple):
     """What the client of one operation saw. Times are virtual; MISSING where there was none.
 
     ``recorded_ns``: the client knew that the operation is durable. ``answered_ns``: it knew the fate.
-    ``told_cents``: the balance in the answer. ``own_order``: the place in the design's own order (offset, commit).
+    ``told_cents``: the balance in the answer. ``own_order``: the place in the design's own order (offset,
+    commit).
     """
 
     operation: int
@@ -108,7 +109,8 @@ class History:
 
     ``finals`` are the balances that the stores held at the end, read from the stores themselves.
     ``totals`` counts what the run cost: messages, wan_messages, and what else a world counts.
-    ``quiet_ns`` is the time at which nothing was under way any more; ``agreed_ns`` the last change of any store.
+    ``quiet_ns`` is the time at which nothing was under way any more; ``agreed_ns`` the last change of any
+    store.
     """
 
     card: DesignCard
@@ -117,7 +119,8 @@ class History:
     finals: dict[str, dict[int, Cents]] = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    """Facts about the run that weaken or explain a verdict, as sentences ("the west client saturated ...")."""
+    """Facts about the run that weaken or explain a verdict, as sentences ("the west client saturated
+    ...")."""
     statements: dict[str, int] = field(default_factory=dict)
     """SQL texts that were executed, with how often."""
     quiet_ns: int = 0

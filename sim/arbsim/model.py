@@ -175,7 +175,9 @@ class FindingKind(StrEnum):
     STALE_READ = "stale_read"
 
 
-VIOLATIONS: tuple[FindingKind, ...] = tuple(kind for kind in FindingKind if kind is not FindingKind.STALE_READ)
+VIOLATIONS: tuple[FindingKind, ...] = tuple(
+    kind for kind in FindingKind if kind is not FindingKind.STALE_READ
+)
 """The kinds that break a single-key rule. A stale read breaks one only where fresh reads are claimed."""
 
 

@@ -1,8 +1,8 @@
 """The boundary: everything that a design can see of the world it runs in.
 
-Names, signatures and exceptions are those of asyncpg and aiokafka (a subset; a test compares them with the real
-classes), so a design reads like the service that a team already has. asyncpg counts seconds, aiokafka milliseconds;
-that stays so here, and every other duration carries its unit.
+Names, signatures and exceptions are those of asyncpg and aiokafka (a subset; a test compares them with the
+real classes), so a design reads like the service that a team already has. asyncpg counts seconds, aiokafka
+milliseconds; that stays so here, and every other duration carries its unit.
 """
 
 from __future__ import annotations
@@ -115,6 +115,7 @@ class Consumer(Protocol):
     def __aiter__(self) -> AsyncIterator[Any]: ...
     async def commit(self, offsets: Mapping[Any, int] | None = None) -> None: ...
     async def committed(self, partition: Any) -> int | None: ...
+    def assign(self, partitions: Sequence[Any]) -> None: ...
     def assignment(self) -> frozenset[Any]: ...
     async def position(self, partition: Any) -> int: ...
     def seek(self, partition: Any, offset: int) -> None: ...
@@ -126,8 +127,10 @@ class Consumer(Protocol):
 class Kafka(Protocol):
     """The Kafka clusters as this region reaches them.
 
-    ``cluster`` is ``"local"`` (the region's own, as MirrorMaker users have it) or ``"stretched"`` (one cluster over all
-    regions). The keyword arguments are those of ``AIOKafkaProducer`` and ``AIOKafkaConsumer``.
+    ``cluster`` is ``"local"`` (the region's own, as MirrorMaker users have it) or ``"stretched"`` (one
+    cluster over all regions). The keyword arguments are those of ``AIOKafkaProducer`` and
+    ``AIOKafkaConsumer``. Within one process a second producer with the same settings is the first one, as a
+    service would keep it open.
     """
 
     async def producer(
@@ -182,7 +185,7 @@ class Store(Protocol):
 
 
 class Replies(Protocol):
-    """What the client side of a region hears back over Kafka: request and reply, matched by the operation's id."""
+    """What a region's clients hear back over Kafka: request and reply, matched by the operation's id."""
 
     async def wait_for(self, operation_id: int) -> Mapping[str, Any]:
         """Return the reply to this operation."""
@@ -206,9 +209,9 @@ class Region(Protocol):
     async def gather(self, *coroutines: Coroutine[Any, Any, Any]) -> list[Any]: ...
     def timeout(self, seconds: float) -> AbstractAsyncContextManager[Any]: ...
     def working_on(self, operation_id: int, own_order: int | None = None) -> AbstractContextManager[None]:
-        """Say which operation the code within works on (a trace context), and its place in the design's own order.
+        """Say which operation the code within works on: a trace context.
 
-        Clients need not say it: ``decide`` is traced already.
+        ``own_order`` is its place in the design's own order. Clients need not say it: ``decide`` is traced.
         """
 
     def recorded(self) -> None:
@@ -233,7 +236,8 @@ class Topic:
 
     ``cluster``: "local" makes it in every region's own cluster, "stretched" in the one over all regions.
     ``mirrored``: MirrorMaker copies it to every other region, where it is named ``<cluster>.<topic>``.
-    ``seeded``: it begins with one record an account, keyed by account, whose value is the opening balance.
+    ``seeded``: it begins with one record an account, keyed by account:
+    ``{"account":1,"balance":"100.00","op":0}``.
     """
 
     name: str
@@ -247,10 +251,11 @@ class Topic:
 class Resources:
     """What must exist before a design starts.
 
-    ``accounts_table``: the scenario's ``acct`` table with the opening balances; ``check=False`` leaves out its CHECK
-    constraints. ``tables`` are further CREATE TABLE statements. ``universes``: "one" database with replicas in every
-    region, or one "per-region", linked by asynchronous replication. ``change_stream`` sends committed changes of the
-    accounts table to ``yb.public.acct`` in the local cluster of the leader's region, mirrored to the others.
+    ``accounts_table``: the scenario's ``acct`` table with the opening balances; ``check=False`` leaves out
+    its CHECK constraints. ``tables`` are further CREATE TABLE statements. ``universes``: "one" database with
+    replicas in every region, or one "per-region", linked by asynchronous replication. ``change_stream`` sends
+    committed changes of the accounts table to ``yb.public.acct`` in the local cluster of the leader's region,
+    mirrored to the others.
     """
 
     topics: tuple[Topic, ...] = ()
@@ -266,8 +271,8 @@ class Resources:
 class Design(ABC):
     """One way to process operations: a frozen dataclass whose fields are its parameters.
 
-    The three parts share nothing but the world: what ``serve`` keeps in memory, ``decide`` cannot see, and no object
-    crosses from one region to another. Everything else could not be deployed.
+    The three parts share nothing but the world: what ``serve`` keeps in memory, ``decide`` cannot see, and no
+    object crosses from one region to another. Everything else could not be deployed.
     """
 
     name: ClassVar[str]
@@ -289,6 +294,9 @@ class Design(ABC):
 
     async def serve(self, region: Region) -> None:
         """Run the services of one region; they run as long as the region does."""
+
+    async def connect(self, region: Region) -> None:
+        """Open, before the first operation, what the clients of one region keep open."""
 
     @abstractmethod
     async def decide(self, op: Operation, region: Region) -> Outcome:

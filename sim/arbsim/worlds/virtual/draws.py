@@ -1,8 +1,9 @@
 """Common random numbers: a draw is a pure function of what it is for.
 
-Every design must meet the same network weather, whatever it does in between. So no generator is advanced: a draw
-mixes the seed with a purpose (a link), a subject (an operation) and a step (the leg of its journey). The mixing is the
-finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+Every design must meet the same network weather, whatever it does in between. So no generator is advanced: a
+draw mixes the seed with a purpose (a link), a subject (an operation) and a step (the leg of its journey). The
+mixing is the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
+generators", OOPSLA 2014).
 """
 
 from __future__ import annotations

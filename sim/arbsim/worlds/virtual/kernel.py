@@ -1,20 +1,25 @@
 """Virtual time: SimPy drives coroutines.
 
 SimPy runs generators that yield events. A coroutine is driven the same way, so a design can be written with
-``async`` and ``await``: our events have an ``__await__`` that yields the event itself. Time is integer nanoseconds.
+``async`` and ``await``: our events have an ``__await__`` that yields the event itself. Time is integer
+nanoseconds.
 
 Three things differ from plain SimPy, each for a reason:
 
-- SimPy re-creates the exception of a failed event from its ``args``, which loses constraint names and texts. So a
+- SimPy re-creates the exception of a failed event from its ``args``, which loses constraint names and texts.
+  So a
   failure travels as a value (:class:`Raised`) and is raised in the frame of whoever awaits.
-- Awaiting something of asyncio's would end in an obscure AttributeError. It is refused, with the place in the code.
-- Services never end, so "no more events" cannot end a run. Timers that only mean "look again later" are idle timers;
+- Awaiting something of asyncio's would end in an obscure AttributeError. It is refused, with the place in the
+  code.
+- Services never end, so "no more events" cannot end a run. Timers that only mean "look again later" are idle
+  timers;
   the run is over when nothing but idle timers is left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -43,9 +48,9 @@ class Raised:
 class Trace:
     """Which operation the running code works on: what OpenTelemetry calls the trace context.
 
-    The history attributes reads and effects to ``operation``; the network weather is keyed by ``operation``, ``salt``
-    (which part of the design it is) and the ``leg`` counter. ``reads`` holds, per store and account, the version that
-    this code saw last; a write is based on it.
+    The history attributes reads and effects to ``operation``; the network weather is keyed by ``operation``,
+    ``salt`` (which part of the design it is) and the ``leg`` counter. ``reads`` holds, per store and account,
+    the version that this code saw last; a write is based on it.
     """
 
     __slots__ = ("leg", "operation", "reads", "salt")
@@ -93,7 +98,7 @@ class Kernel(simpy.Environment):
         return Task(self, coroutine, trace or self.trace)
 
     async def gather(self, *coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
-        """Run coroutines side by side; return their results in order, or raise the first error in that order."""
+        """Run coroutines side by side; return their results, or raise the first error, in their order."""
         tasks = [self.spawn(coroutine) for coroutine in coroutines]
         for task in tasks:
             task.observed = True
@@ -220,11 +225,9 @@ class Task(simpy.Process, Awaitable[T], Generic[T]):
     def close(self) -> None:
         """End the task without running it further; clean-up code that awaits is cut short."""
         if self._value is PENDING:
-            try:
+            # RuntimeError, "coroutine ignored GeneratorExit": it awaited while it was being closed.
+            with suppress(RuntimeError):
                 self._generator.close()
-            except RuntimeError:
-                # "coroutine ignored GeneratorExit": it awaited while it was being closed.
-                pass
 
     def __await__(self) -> Generator[Any, Any, T]:
         self.observed = True
@@ -254,8 +257,8 @@ def _refusal(kernel: Kernel, coroutine: Any, awaited: Any) -> Event:
     refused = Event(kernel)
     refused._ok = False
     refused._value = ForeignAwait(
-        f"{where} awaits {type(awaited).__module__}.{type(awaited).__qualname__}, which is not of this world: use the"
-        " region's sleep, gather, timeout, database and kafka"
+        f"{where} awaits {type(awaited).__module__}.{type(awaited).__qualname__}, which is not of this world:"
+        " use the region's sleep, gather, timeout, database and kafka"
     )
     return refused
 

@@ -11,8 +11,9 @@ from arbsim.worlds.virtual.kernel import Kernel, Trace
 class Network:
     """One-way delays between regions.
 
-    A delay is half the round trip, times 1 + jitter x u with u uniform in [0, 1), drawn for the operation, the leg of
-    its journey and the link. ``messages`` and ``wan_messages`` (between two regions) count what was sent.
+    A delay is half the round trip, times 1 + jitter x u with u uniform in [0, 1), drawn for the operation,
+    the leg of its journey and the link. ``messages`` and ``wan_messages`` (between two regions) count what
+    was sent.
     """
 
     def __init__(

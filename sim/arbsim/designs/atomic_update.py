@@ -1,0 +1,45 @@
+"""One statement checks the rule and writes; the database decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from arbsim.designs.database import DatabaseDesign, change
+from arbsim.model import Operation, Outcome
+from arbsim.worlds.api import Region
+
+
+@dataclass(frozen=True)
+class AtomicUpdate(DatabaseDesign):
+    """BEGIN, the predicate UPDATE, COMMIT: three round trips of the client."""
+
+    name = "db/atomic-update"
+    summary = (
+        "One UPDATE under READ COMMITTED checks the rule and writes; the loser waits for the winner and then updates"
+        " no row."
+    )
+
+    async def attempt(self, op: Operation, region: Region) -> Outcome:
+        """Run the statement in a transaction."""
+        async with (
+            region.database.acquire() as connection,
+            connection.transaction(isolation="read_committed"),
+        ):
+            return await change(connection, op)
+
+
+@dataclass(frozen=True)
+class AtomicUpdateAutocommit(AtomicUpdate):
+    """The predicate UPDATE by itself: one round trip of the client. A transfer still needs a transaction."""
+
+    name = "db/atomic-update-autocommit"
+    summary = (
+        "The same UPDATE without BEGIN and COMMIT: the statement is its own transaction, in one round trip."
+    )
+
+    async def attempt(self, op: Operation, region: Region) -> Outcome:
+        """Run the statement by itself."""
+        if op.to_account is not None:
+            return await super().attempt(op, region)
+        async with region.database.acquire() as connection:
+            return await change(connection, op)
