@@ -1,0 +1,429 @@
+"""Statements at work: generators that run a plan for a transaction and yield while they must wait."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from functools import cmp_to_key
+from typing import Any
+
+from . import yugabyte
+from .access import scan
+from .errors import SqlError, concurrent_update, failure
+from .expressions import Env, Fn
+from .locks import BLOCK, CHANGED, GRANTED, NO_KEY_UPDATE, SKIPPED, UPDATE, TransactionWait, Waiter, acquire
+from .plans import DeletePlan, InsertPlan, Plan, SelectPlan, UpdatePlan
+from .storage import Index, Row, Table, Values, Version
+from .transactions import Transaction
+
+Running = Generator[Waiter, None, Any]
+
+
+class Statement:
+    """One run of one plan: its transaction, its arguments, and what it read and wrote."""
+
+    __slots__ = ("env", "plan", "reads", "table", "tx", "writes")
+
+    def __init__(self, plan: Plan, table: Table | None, tx: Transaction, args: tuple[Any, ...]) -> None:
+        self.plan = plan
+        self.table: Table = table  # type: ignore[assignment]
+        self.tx = tx
+        self.env = Env(args, tx.now)  # type: ignore[arg-type]
+        self.reads: list[Version] = []
+        self.writes: list[Version] = []
+
+    def run(self) -> Running:
+        """Run to the end; returns the rows (of a SELECT or RETURNING) and the number of rows touched."""
+        plan = self.plan
+        if isinstance(plan, SelectPlan):
+            return self._select(plan)
+        if self.tx.read_only:
+            raise failure("25006", "cannot execute this statement in a read-only transaction")
+        if isinstance(plan, UpdatePlan):
+            return self._update(plan)
+        if isinstance(plan, InsertPlan):
+            return self._insert(plan)
+        assert isinstance(plan, DeletePlan)
+        return self._delete(plan)
+
+    def _scan(self) -> Generator[Waiter, None, list[tuple[Row, Version]]]:
+        plan, tx = self.plan, self.tx
+        if tx.engine.yugabyte and tx.effective == "serializable":
+            yield from yugabyte.lock_predicate(tx, self.table, plan.access, self.env)
+        found = scan(self.table, plan.access, plan.where, tx, self.env)
+        self.reads += [version for _, version in found]
+        return found
+
+    # -- SELECT --------------------------------------------------------------------------------
+
+    def _select(self, plan: SelectPlan) -> Running:
+        env = self.env
+        if plan.schema is None:
+            found: list[Any] = [()] if plan.where is None or plan.where((), env) is True else []
+            return self._shape(plan, found), len(found)
+        pairs = yield from self._scan()
+        if plan.sort and plan.aggregates is None:
+            pairs = _sorted(pairs, plan.sort, env)
+        if plan.lock:
+            versions = yield from self._lock_rows(plan, pairs)
+        else:
+            versions = [version for _, version in pairs]
+        trace = self.tx.session.trace
+        if trace is not None:
+            for version in versions:
+                self.tx.engine.note(trace, version)
+        if plan.lock:  # the limit counted while locking
+            return [tuple([fn(version.values, env) for fn in plan.outputs]) for version in versions], len(
+                versions
+            )
+        rows = self._shape(plan, [version.values for version in versions])
+        return rows, len(rows)
+
+    def _shape(self, plan: SelectPlan, found: Sequence[Values]) -> list[tuple[Any, ...]]:
+        """Aggregate, limit, and compute the result's columns."""
+        env = self.env
+        if plan.aggregates is not None:
+            found = [tuple([_aggregate(one, found, env) for one in plan.aggregates])]
+        start, stop = self._window(plan)
+        return [tuple([fn(values, env) for fn in plan.outputs]) for values in found[start:stop]]
+
+    def _window(self, plan: SelectPlan) -> tuple[int, int | None]:
+        offset = _count(plan.offset, self.env, "OFFSET") or 0
+        limit = _count(plan.limit, self.env, "LIMIT")
+        return offset, None if limit is None else offset + limit
+
+    def _lock_rows(
+        self, plan: SelectPlan, pairs: Sequence[tuple[Row, Version]]
+    ) -> Generator[Waiter, None, list[Version]]:
+        """Lock row by row in result order, re-check what changed, until the limit is full."""
+        start, stop = self._window(plan)
+        locked: list[Version] = []
+        for row, seen in pairs:
+            if stop is not None and len(locked) >= stop:
+                break
+            version = yield from self._lock(row, seen, plan.lock, plan.policy)
+            if version is None:
+                continue
+            if version is not seen:
+                if plan.where is not None and plan.where(version.values, self.env) is not True:
+                    continue
+                self.reads.append(version)
+            locked.append(version)
+        return locked[start:]
+
+    # -- locking -------------------------------------------------------------------------------
+
+    def _lock(
+        self, row: Row, seen: Version, strength: int, policy: str = BLOCK
+    ) -> Generator[Waiter, None, Version | None]:
+        """Lock the row at its newest version, which is returned; None where it is gone or skipped."""
+        version = seen
+        while True:
+            if self.tx.engine.yugabyte:
+                yield from yugabyte.await_readers(self.tx, self.table, version.key, strength)
+            state = yield from acquire(self.tx, row, version, strength, policy)
+            if state == GRANTED:
+                return version
+            if state == SKIPPED:
+                return None
+            newest = self._follow(row, version)
+            if newest is None:
+                return None
+            version = newest
+
+    def _follow(self, row: Row, seen: Version) -> Version | None:
+        """Another transaction committed a newer version than `seen`: an error, a restart, or that version."""
+        tx, current = self.tx, row.current
+        error = concurrent_update("delete" if _was_deleted(row, seen) else "update")
+        if tx.engine.yugabyte:
+            yugabyte.conflict(tx, error)
+        if tx.keeps_snapshot:
+            raise failure(error.sqlstate, error.message)
+        return None if current is None or current.deleted else current
+
+    # -- UPDATE and DELETE ---------------------------------------------------------------------
+
+    def _update(self, plan: UpdatePlan) -> Running:
+        rows: list[tuple[Any, ...]] = []
+        count = 0
+        for row, seen in (yield from self._scan()):
+            written = yield from self._update_row(plan, row, seen)
+            if written is not None:
+                count += 1
+                self._return(written.values, rows)
+        return rows, count
+
+    def _update_row(
+        self, plan: UpdatePlan, row: Row, seen: Version
+    ) -> Generator[Waiter, None, Version | None]:
+        tx, table = self.tx, self.table
+        version: Version | None = seen
+        values = self._new_values(plan, seen)
+        if row.current is seen and not row.lockers and row.queue is None and not tx.engine.yugabyte:
+            strength = UPDATE if plan.touches_key and self._key_changes(seen, values) else NO_KEY_UPDATE
+            row.lockers[tx] = strength
+            tx.undo.append((row, None, 0))
+        else:
+            strength = UPDATE if plan.touches_key and self._key_changes(seen, values) else NO_KEY_UPDATE
+            version = yield from self._lock(row, seen, strength)
+            if version is not None and version is not seen:
+                self.reads.append(version)
+                if plan.where is not None and plan.where(version.values, self.env) is not True:
+                    return None
+                values = self._new_values(plan, version)
+        if version is None:
+            return None
+        if tx.ssi is not None:
+            tx.engine.ssi.write_version(tx.ssi, table, version)
+        if plan.touches_key and self._key_changes(version, values):
+            yield from self._unique(values, row, None)
+            key = table.key_of(values) if table.schema.key else version.key
+        else:
+            key = version.key
+        return self._write(row, key, values, False, version, plan.relative)
+
+    def _new_values(self, plan: UpdatePlan, version: Version) -> Values:
+        old, env = version.values, self.env
+        new = list(old)
+        for position, fn in plan.assignments:
+            new[position] = fn(old, env)
+        values = tuple(new)
+        self._constraints(values)
+        return values
+
+    def _key_changes(self, version: Version, values: Values) -> bool:
+        schema = self.table.schema
+        return schema.indexed_values(version.values) != schema.indexed_values(values)
+
+    def _delete(self, plan: DeletePlan) -> Running:
+        rows: list[tuple[Any, ...]] = []
+        count = 0
+        tx, table = self.tx, self.table
+        for row, seen in (yield from self._scan()):
+            version = yield from self._lock(row, seen, UPDATE)
+            if version is None:
+                continue
+            if version is not seen:
+                self.reads.append(version)
+                if plan.where is not None and plan.where(version.values, self.env) is not True:
+                    continue
+            if tx.ssi is not None:
+                tx.engine.ssi.write_version(tx.ssi, table, version)
+            self._write(row, version.key, version.values, True, version, True)
+            count += 1
+            self._return(version.values, rows)
+        return rows, count
+
+    def _write(
+        self, row: Row, key: Any, values: Values, deleted: bool, replaced: Version | None, relative: bool
+    ) -> Version:
+        """Put the new version on the row."""
+        tx, engine = self.tx, self.tx.engine
+        trace = tx.session.trace
+        if relative or replaced is None:
+            base = replaced
+        else:
+            base = engine.last_read(trace, replaced) if trace is not None else None
+        engine.versions += 1
+        version = Version(engine.versions, self.table.schema, key, values, deleted, base, trace, tx, replaced)
+        if row.pending is not None and row.pending is not replaced:
+            raise AssertionError("a write must replace the version that its transaction sees")
+        row.pending = version
+        tx.undo.append((row, version, self.table))
+        if replaced is None or key is not replaced.key or len(self.table.indexes) > 1:
+            self.table.enter(row, values)
+        self.writes.append(version)
+        if trace is not None:
+            engine.note(trace, version)
+        return version
+
+    def _return(self, values: Values, rows: list[tuple[Any, ...]]) -> None:
+        outputs = self.plan.outputs
+        if outputs:
+            env = self.env
+            rows.append(tuple([fn(values, env) for fn in outputs]))
+
+    # -- INSERT and constraints ----------------------------------------------------------------
+
+    def _insert(self, plan: InsertPlan) -> Running:
+        rows: list[tuple[Any, ...]] = []
+        count = 0
+        tx, table, env = self.tx, self.table, self.env
+        for functions in plan.rows:
+            values = tuple([fn((), env) for fn in functions])
+            self._constraints(values)
+            conflict = yield from self._unique(values, None, plan.conflict)
+            if conflict is not None:
+                self._check_visible(conflict)
+                continue
+            if tx.ssi is not None:
+                tx.engine.ssi.insert(tx.ssi, table)
+                for index in table.indexes:
+                    self._enter_key(index, values)
+            row = Row()
+            row.lockers[tx] = UPDATE
+            tx.undo.append((row, None, 0))
+            table.rows[row] = None
+            self._write(row, table.key_of(values), values, False, None, True)
+            count += 1
+            self._return(values, rows)
+        return rows, count
+
+    def _enter_key(self, index: Index, values: Values) -> None:
+        key = index.key_of(values)
+        if key is not None and self.tx.ssi is not None:
+            self.tx.engine.ssi.enter_key(self.tx.ssi, index, key)
+
+    def _constraints(self, values: Values) -> None:
+        """NOT NULL, then every CHECK in order of its name, as PostgreSQL does before it stores a row."""
+        schema = self.table.schema
+        if None in values:
+            for column, value in zip(schema.columns, values, strict=True):
+                if value is None and column.not_null:
+                    raise failure(
+                        "23502",
+                        f'null value in column "{column.name}" of relation "{schema.name}" '
+                        "violates not-null constraint",
+                        table=schema.name,
+                    )
+        for name, check in schema.checks:
+            if check(values, self.env) is False:
+                raise failure(
+                    "23514",
+                    f'new row for relation "{schema.name}" violates check constraint "{name}"',
+                    constraint=name,
+                    table=schema.name,
+                )
+
+    def _unique(
+        self, values: Values, own: Row | None, forgiven: frozenset[int] | None
+    ) -> Generator[Waiter, None, Version | None]:
+        """Wait for transactions that may yet decide about the keys; 23505 where one is taken.
+
+        Returns the version in the way where ON CONFLICT DO NOTHING forgives that index.
+        """
+        number = 0
+        while number < len(self.table.indexes):
+            index = self.table.indexes[number]
+            key = index.key_of(values)
+            if key is None:
+                number += 1
+                continue
+            if self.tx.engine.yugabyte:
+                yield from yugabyte.await_readers(self.tx, self.table, self._primary(values), UPDATE)
+            taken, other = _taken(index, key, self.tx, own)
+            if other is not None:
+                wait = TransactionWait(self.tx, other)
+                try:
+                    yield wait
+                finally:
+                    wait.leave()
+                number = 0
+                continue
+            if taken is not None:
+                if forgiven is not None and number in forgiven:
+                    return taken
+                if self.tx.ssi is not None:
+                    self.tx.engine.ssi.enter_key(self.tx.ssi, index, key)
+                raise self._duplicate(index, key)
+            if own is not None and self.tx.ssi is not None:
+                self.tx.engine.ssi.enter_key(self.tx.ssi, index, key)
+            number += 1
+        return None
+
+    def _primary(self, values: Values) -> tuple[Any, ...]:
+        return tuple([values[column] for column in self.table.schema.key])
+
+    def _duplicate(self, index: Index, key: tuple[Any, ...]) -> Exception:
+        names = ", ".join(self.table.schema.names[column] for column in index.columns)
+        shown = ", ".join(str(value) for value in key)
+        return failure(
+            "23505",
+            f'duplicate key value violates unique constraint "{index.name}"',
+            constraint=index.name,
+            table=self.table.schema.name,
+            detail=f"Key ({names})=({shown}) already exists.",
+        )
+
+    def _check_visible(self, conflict: Version) -> None:
+        """With a kept snapshot, DO NOTHING fails on a row that the snapshot does not see."""
+        tx = self.tx
+        if conflict.tx is tx and conflict.commit_seq == 0:
+            return
+        if tx.keeps_snapshot and tx.snapshot is not None and conflict.commit_seq > tx.snapshot:
+            error = concurrent_update()
+            if tx.engine.yugabyte:
+                yugabyte.conflict(tx, error)
+            raise failure(error.sqlstate, error.message)
+
+
+def _taken(
+    index: Index, key: tuple[Any, ...], tx: Transaction, own: Row | None
+) -> tuple[Version | None, Transaction | None]:
+    """The version that holds a key, or the running transaction whose end decides about it."""
+    for row in index.entries.get(key, ()):
+        pending = row.pending
+        if row is own:
+            continue
+        if pending is not None and pending.tx is not tx:
+            if pending.tx is not None and _may_hold(index, key, row):
+                return None, pending.tx
+            continue
+        version = pending if pending is not None else row.current
+        if version is not None and not version.deleted and index.key_of(version.values) == key:
+            return version, None
+    return None, None
+
+
+def _may_hold(index: Index, key: tuple[Any, ...], row: Row) -> bool:
+    """Whether the row holds the key if its running writer commits, or if it rolls back."""
+    return any(
+        version is not None and not version.deleted and index.key_of(version.values) == key
+        for version in (row.pending, row.current)
+    )
+
+
+def _was_deleted(row: Row, seen: Version) -> bool:
+    """Whether the change after `seen` was its deletion."""
+    version = row.current
+    while version is not None:
+        if version.older is seen:
+            return version.deleted
+        version = version.older
+    return row.current is None
+
+
+def _aggregate(aggregate: Any, found: Sequence[Values], env: Env) -> Any:
+    if aggregate.argument is None:
+        return aggregate.finish(found)
+    values = [value for row in found if (value := aggregate.argument(row, env)) is not None]
+    return aggregate.finish(list(dict.fromkeys(values)) if aggregate.distinct else values)
+
+
+def _count(fn: Fn | None, env: Env, clause: str) -> int | None:
+    value = fn(None, env) if fn is not None else None
+    if value is None:
+        return None
+    number = int(value)
+    if number < 0:
+        raise failure("2201W" if clause == "LIMIT" else "2201X", f"{clause} must not be negative")
+    return number
+
+
+def _sorted(
+    pairs: list[tuple[Row, Version]], terms: Sequence[tuple[Fn, bool, bool]], env: Env
+) -> list[tuple[Row, Version]]:
+    for fn, descending, nulls_first in reversed(terms):
+
+        def compare(a: Any, b: Any, nulls_first: bool = nulls_first, descending: bool = descending) -> int:
+            if a is None or b is None:
+                return 0 if a is b else (-1 if (a is None) == nulls_first else 1)
+            order = int(a > b) - int(a < b)
+            return -order if descending else order
+
+        keyed = [(fn(pair[1].values, env), pair) for pair in pairs]
+        keyed.sort(key=cmp_to_key(lambda x, y, compare=compare: compare(x[0], y[0])))  # type: ignore[misc]
+        pairs = [pair for _, pair in keyed]
+    return pairs
+
+
+__all__ = ["CHANGED", "Running", "SqlError", "Statement"]

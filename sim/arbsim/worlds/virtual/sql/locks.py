@@ -1,0 +1,195 @@
+"""Row locks: four strengths, queues, and who waits for whom.
+
+Conflicts are PostgreSQL's (manual, section 13.3.2, table "Conflicting Row-Level Locks"). A newcomer
+whose lock fits with the holders' passes the queue, one that does not stands behind it, and a holder
+that wants more passes it too (heapam.c, heap_lock_tuple).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from .errors import failure
+
+if TYPE_CHECKING:
+    from .storage import Row, Version
+    from .transactions import Transaction
+
+KEY_SHARE, SHARE, NO_KEY_UPDATE, UPDATE = 1, 2, 3, 4
+CONFLICTS: dict[int, frozenset[int]] = {
+    KEY_SHARE: frozenset({UPDATE}),
+    SHARE: frozenset({NO_KEY_UPDATE, UPDATE}),
+    NO_KEY_UPDATE: frozenset({SHARE, NO_KEY_UPDATE, UPDATE}),
+    UPDATE: frozenset({KEY_SHARE, SHARE, NO_KEY_UPDATE, UPDATE}),
+}
+BLOCK, NOWAIT, SKIP = "block", "nowait", "skip"
+GRANTED, CHANGED, SKIPPED = "granted", "changed", "skipped"
+
+
+class Waiter:
+    """A statement that waits for something; `seq` is the order of arrival."""
+
+    __slots__ = ("seq", "tx")
+
+    def __init__(self, tx: Transaction) -> None:
+        self.tx = tx
+        self.seq = tx.engine.next_wait()
+
+    def blockers(self) -> list[Transaction]:
+        """The transactions that must end or move on first."""
+        raise NotImplementedError
+
+    def ready(self) -> bool:
+        """Whether trying again can get anywhere."""
+        return not self.blockers()
+
+
+class TransactionWait(Waiter):
+    """Waits for another transaction to end, as an insert does that meets its key."""
+
+    __slots__ = ("other",)
+
+    def __init__(self, tx: Transaction, other: Transaction) -> None:
+        super().__init__(tx)
+        self.other = other
+        other.waiters.append(self)
+
+    def blockers(self) -> list[Transaction]:
+        """The other transaction, until it ends."""
+        return [] if self.other.ended else [self.other]
+
+    def leave(self) -> None:
+        """Stop waiting."""
+        if self in self.other.waiters:
+            self.other.waiters.remove(self)
+
+
+class RowWait(Waiter):
+    """Waits for a row lock. `jumps` marks a holder that wants a stronger lock."""
+
+    __slots__ = ("jumps", "row", "seen", "strength")
+
+    def __init__(self, tx: Transaction, row: Row, seen: Version, strength: int, jumps: bool) -> None:
+        super().__init__(tx)
+        self.row = row
+        self.seen = seen
+        self.strength = strength
+        self.jumps = jumps
+
+    def blockers(self) -> list[Transaction]:
+        """The holders of a conflicting lock, and who stands in line before with such a wish."""
+        ahead = []
+        if not self.jumps:
+            for other in self.row.queue or ():
+                if other is self:
+                    break
+                if isinstance(other, RowWait) and other.strength in CONFLICTS[self.strength]:
+                    ahead.append(other.tx)
+        return holders(self.row, self.tx, self.strength) + ahead
+
+    def outdated(self) -> bool:
+        """The row changed for good, so that waiting on has no point: 40001, or the row is gone."""
+        current = self.row.current
+        if current is self.seen or self.row.pending is self.seen:
+            return False
+        return self.tx.keeps_snapshot or current is None or current.deleted
+
+    def ready(self) -> bool:
+        """Whether the lock is free, or no longer of use."""
+        return self.outdated() or not self.blockers()
+
+    def leave(self) -> None:
+        """Leave the queue."""
+        if self.row.queue is not None and self in self.row.queue:
+            self.row.queue.remove(self)
+            if not self.row.queue:
+                self.row.queue = None
+
+
+def holders(row: Row, tx: Transaction, strength: int) -> list[Transaction]:
+    """The other transactions whose lock on the row conflicts."""
+    if not row.lockers:
+        return []
+    conflicts = CONFLICTS[strength]
+    return [other for other, held in row.lockers.items() if other is not tx and held in conflicts]
+
+
+def grant(row: Row, tx: Transaction, strength: int) -> None:
+    """Give `tx` the lock, remembered for undo."""
+    held = row.lockers.get(tx, 0)
+    if held < strength:
+        row.lockers[tx] = strength
+        tx.undo.append((row, None, held))
+
+
+def acquire(
+    tx: Transaction, row: Row, seen: Version, strength: int, policy: str = BLOCK
+) -> Generator[Waiter, None, str]:
+    """Lock `row` for `tx`, which saw its version `seen`; a generator that yields while it must wait.
+
+    Returns GRANTED; CHANGED where another transaction committed a newer version than `seen`; or
+    SKIPPED (SKIP LOCKED). NOWAIT raises 55P03.
+    """
+    wait: RowWait | None = None
+    try:
+        while True:
+            if row.current is not seen and row.pending is not seen:
+                return CHANGED
+            held = row.lockers.get(tx, 0)
+            if held >= strength:
+                return GRANTED
+            blocked = wait.blockers() if wait else _newcomer_blocked(row, tx, strength, held)
+            if not blocked:
+                grant(row, tx, strength)
+                return GRANTED
+            if policy == SKIP:
+                return SKIPPED
+            if policy == NOWAIT:
+                raise failure("55P03", f'could not obtain lock on row in relation "{seen.table}"')
+            if wait is None:
+                wait = RowWait(tx, row, seen, strength, jumps=held > 0)
+                _enqueue(row, wait)
+            yield wait
+    finally:
+        if wait is not None:
+            wait.leave()
+            tx.engine.touched(row)
+
+
+def _newcomer_blocked(row: Row, tx: Transaction, strength: int, held: int) -> bool:
+    """A newcomer waits for conflicting holders only; the queue matters once it has to wait.
+
+    A row without holders but with a queue belongs to the first in line.
+    """
+    if holders(row, tx, strength):
+        return True
+    if row.lockers or held or not row.queue:
+        return False
+    return any(isinstance(other, RowWait) and other.strength in CONFLICTS[strength] for other in row.queue)
+
+
+def _enqueue(row: Row, wait: RowWait) -> None:
+    """First come, first served; YugabyteDB queues by the start of the transaction."""
+    queue: list[Waiter] = row.queue if row.queue is not None else []
+    row.queue = queue
+    queue.append(wait)
+    if wait.tx.engine.yugabyte:
+        queue.sort(key=lambda other: (other.tx.start, other.seq))
+
+
+def cycle_through(waiter: Waiter, waiting: dict[Transaction, Waiter]) -> bool:
+    """Whether `waiter` waits, over others that wait, for itself."""
+    seen: set[int] = set()
+    stack = list(waiter.blockers())
+    while stack:
+        other = stack.pop()
+        if other is waiter.tx:
+            return True
+        if other.number in seen:
+            continue
+        seen.add(other.number)
+        next_wait = waiting.get(other)
+        if next_wait is not None:
+            stack.extend(next_wait.blockers())
+    return False

@@ -1,0 +1,141 @@
+"""Where YugabyteDB differs: statement restarts inside the server, and serializable read locks.
+
+Rules from YugabyteDB's documentation (architecture/transactions/read-committed, concurrency-control,
+isolation-levels) and its sources (yb_is_retry_possible in postgres.c). READ COMMITTED repeats the
+whole statement on one new snapshot; above it a conflict or deadlock in a transaction's first
+statement restarts inside the server, in a later one the client gets 40001 or 40P01. SERIALIZABLE
+reads take shared locks, held to the end, on what they looked at, rows that do not exist included.
+Not modelled: locks per column, wounds by priority (`enable_wait_queues=false`), read restarts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .access import Access
+from .errors import Failure, Restart, SqlError
+from .expressions import Env
+from .locks import NO_KEY_UPDATE, Waiter
+
+if TYPE_CHECKING:
+    from .storage import Key, Table
+    from .transactions import Transaction
+
+
+@dataclass(slots=True)
+class PredicateLock:
+    """A serializable read's shared lock: on keys, on a range of the first key column, or on all."""
+
+    tx: Transaction
+    keys: frozenset[Key] | None
+    low: Any = None
+    high: Any = None
+
+    def covers(self, key: Key) -> bool:
+        """Whether a row of this key lies under the lock (bounds count as covered)."""
+        if self.keys is not None:
+            return key in self.keys
+        return (self.low is None or key[0] >= self.low) and (self.high is None or key[0] <= self.high)
+
+
+class PredicateWait(Waiter):
+    """A serializable read waits for writers in its range, or a writer for serializable readers."""
+
+    __slots__ = ("find",)
+
+    def __init__(self, tx: Transaction, find: Any) -> None:
+        super().__init__(tx)
+        self.find = find
+        tx.engine.predicate_waits.append(self)
+
+    def blockers(self) -> list[Transaction]:
+        """Whoever `find` finds now."""
+        found: list[Transaction] = self.find()
+        return found
+
+    def leave(self) -> None:
+        """Stop waiting."""
+        self.tx.engine.predicate_waits.remove(self)
+
+
+def conflict(tx: Transaction, error: SqlError) -> None:
+    """A committed change stands in the way: always ends the statement, by restart or error."""
+    if may_restart(tx):
+        raise Restart(error)
+    raise Failure(error)
+
+
+def may_restart(tx: Transaction) -> bool:
+    """Whether the server may run the current statement again by itself after a conflict."""
+    return tx.effective == "read committed" or tx.statements == 0
+
+
+def lock_predicate(tx: Transaction, table: Table, access: Access, env: Env) -> Iterator[Waiter]:
+    """Take the shared lock of a serializable read; waits for writers in the range."""
+    lock = PredicateLock(tx, None)
+    if access.index == 0 and access.keys is not None:
+        lock.keys = frozenset(access.lookup_keys(env))
+    elif access.index == 0:
+        lock.low = access.low[0](None, env) if access.low else None
+        lock.high = access.high[0](None, env) if access.high else None
+
+    def writers() -> list[Transaction]:
+        found: list[Transaction] = []
+        for row in _rows(table, lock):
+            version = row.pending or row.current
+            if version is None or not lock.covers(version.key):
+                continue
+            found += [
+                other
+                for other, held in row.lockers.items()
+                if other is not tx and held >= NO_KEY_UPDATE and other not in found
+            ]
+        return found
+
+    yield from _wait(tx, writers)
+    table.predicate_locks.append(lock)
+    tx.predicates.append(table)
+
+
+def _rows(table: Table, lock: PredicateLock) -> Iterator[Any]:
+    if lock.keys is not None and table.indexes:
+        entries = table.indexes[0].entries
+        for key in sorted(lock.keys):
+            yield from entries.get(key, ())
+    else:
+        yield from table.rows
+
+
+def await_readers(tx: Transaction, table: Table, key: Key, strength: int) -> Iterator[Waiter]:
+    """A write or exclusive lock waits for serializable readers of the key."""
+    if strength < NO_KEY_UPDATE or not table.predicate_locks:
+        return
+
+    def readers() -> list[Transaction]:
+        found: list[Transaction] = []
+        for lock in table.predicate_locks:
+            if lock.tx is not tx and lock.tx not in found and lock.covers(key):
+                found.append(lock.tx)
+        return found
+
+    yield from _wait(tx, readers)
+
+
+def _wait(tx: Transaction, find: Any) -> Iterator[Waiter]:
+    if not find():
+        return
+    wait = PredicateWait(tx, find)
+    try:
+        while find():
+            yield wait
+    finally:
+        wait.leave()
+
+
+def release(tx: Transaction) -> None:
+    """The transaction's serializable read locks end with it."""
+    for table in tx.predicates:
+        table.predicate_locks = [lock for lock in table.predicate_locks if lock.tx is not tx]
+    tx.predicates.clear()
