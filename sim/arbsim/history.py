@@ -235,6 +235,10 @@ class History:
         for column, value in zip(self._waits, (operation, blocker, start_ns, end_ns), strict=True):
             column.append(value)
 
+    def executed(self, statement: str) -> None:
+        """Count a SQL statement."""
+        self.statements[statement] = self.statements.get(statement, 0) + 1
+
     def count(self, what: str, times: int = 1) -> None:
         """Add to a total."""
         self.totals[what] = self.totals.get(what, 0) + times

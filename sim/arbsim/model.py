@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from decimal import Decimal
 from enum import StrEnum
 from typing import Literal, NewType
 
@@ -22,8 +22,6 @@ Family = Literal["bus", "db"]
 
 Agreement = Literal["asynchronous", "synchronous"]
 """Whether a decision waits until one order per key is agreed between the regions."""
-
-_CENT = Decimal("0.01")
 
 
 def to_cents(amount: Decimal) -> Cents:
@@ -41,8 +39,7 @@ def to_cents(amount: Decimal) -> Cents:
 
 def from_cents(cents: Cents) -> Decimal:
     """Return the amount as a Decimal with two digits after the point."""
-    with localcontext(prec=60, rounding=ROUND_HALF_EVEN):
-        return Decimal(cents).scaleb(-2).quantize(_CENT)
+    return Decimal(cents).scaleb(-2)
 
 
 class Kind(StrEnum):

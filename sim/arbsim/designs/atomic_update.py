@@ -15,8 +15,8 @@ class AtomicUpdate(DatabaseDesign):
 
     name = "db/atomic-update"
     summary = (
-        "One UPDATE under READ COMMITTED checks the rule and writes; the loser waits for the winner and then updates"
-        " no row."
+        "One UPDATE under READ COMMITTED checks the rule and writes; the loser waits for the winner, then"
+        " updates no row."
     )
 
     async def attempt(self, op: Operation, region: Region) -> Outcome:

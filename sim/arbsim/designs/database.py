@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from asyncpg.exceptions import CheckViolationError, TransactionRollbackError
 
@@ -55,7 +55,7 @@ class DatabaseDesign(Design):
     attempts: int = 10
     backoff: Nanoseconds = Nanoseconds(2_000_000)
     check: bool = True
-    dialect: str | None = None
+    dialect: Literal["postgres", "yugabyte"] | None = None
     change_stream: bool = False
 
     def resources(self) -> Resources:

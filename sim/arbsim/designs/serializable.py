@@ -18,8 +18,8 @@ class Serializable(DatabaseDesign):
 
     name = "db/serializable"
     summary = (
-        "The transaction runs under SERIALIZABLE; where the database answers 40001 or 40P01 the application tries"
-        " again."
+        "The transaction runs under SERIALIZABLE; where the database answers 40001 or 40P01 the"
+        " application tries again."
     )
 
     select_first: bool = False

@@ -199,11 +199,15 @@ class Region(Protocol):
     """All regions, in the order of the scenario."""
     client_regions: Sequence[str]
     leader: str
-    """The region that the scenario prefers for leaders, and for a service that runs once."""
+    """The region that the scenario prefers for Kafka's leaders, and for a service that runs once."""
     opening_balances: Mapping[int, Decimal]
-    database: Pool
-    kafka: Kafka
-    clock: Clock
+
+    @property
+    def database(self) -> Pool: ...
+    @property
+    def kafka(self) -> Kafka: ...
+    @property
+    def clock(self) -> Clock: ...
 
     async def sleep(self, seconds: float) -> None: ...
     async def gather(self, *coroutines: Coroutine[Any, Any, Any]) -> list[Any]: ...
@@ -264,7 +268,7 @@ class Resources:
     tables: tuple[str, ...] = ()
     universes: Literal["one", "per-region"] = "one"
     change_stream: bool = False
-    dialect: str | None = None
+    dialect: Literal["postgres", "yugabyte"] | None = None
     """Overrides the scenario's dialect: "postgres" or "yugabyte"."""
 
 

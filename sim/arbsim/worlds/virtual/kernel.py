@@ -50,16 +50,18 @@ class Trace:
 
     The history attributes reads and effects to ``operation``; the network weather is keyed by ``operation``,
     ``salt`` (which part of the design it is) and the ``leg`` counter. ``reads`` holds, per store and account,
-    the version that this code saw last; a write is based on it.
+    the version that this code saw last: a write is based on it. ``decided_on`` holds the version (with its cents
+    and time) that it saw first: the decision is based on that.
     """
 
-    __slots__ = ("leg", "operation", "reads", "salt")
+    __slots__ = ("decided_on", "leg", "operation", "reads", "salt")
 
     def __init__(self, operation: int, salt: int = 0) -> None:
         self.operation = operation
         self.salt = salt
         self.leg = 0
-        self.reads: dict[Any, Any] = {}
+        self.reads: dict[tuple[int, int], int] = {}
+        self.decided_on: dict[tuple[int, int], tuple[int, int, int]] = {}
 
 
 class Kernel(simpy.Environment):
@@ -80,6 +82,13 @@ class Kernel(simpy.Environment):
         """The trace of the running task; operation 0 where there is none."""
         task = self._active_proc
         return task.trace if isinstance(task, Task) else self._no_trace
+
+    @property
+    def task(self) -> Task[Any]:
+        """The running task."""
+        task = self._active_proc
+        assert isinstance(task, Task), "only a task may do this"
+        return task
 
     def sleep_ns(self, delay_ns: int) -> Timer:
         """Return an awaitable that is done ``delay_ns`` nanoseconds from now."""

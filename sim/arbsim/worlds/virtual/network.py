@@ -40,6 +40,10 @@ class Network:
         """The way from one region to another (or to another node of the same region)."""
         return self._links[source, target]
 
+    def round_trip_delay_ns(self, source: str, target: str, trace: Trace) -> int:
+        """Count a message there and one back, and return how long both take together."""
+        return self._links[source, target].delay_ns(trace) + self._links[target, source].delay_ns(trace)
+
     def round_trip_ns(self, source: str, target: str) -> int:
         """The round trip without jitter."""
         return self._links[source, target].base_ns + self._links[target, source].base_ns

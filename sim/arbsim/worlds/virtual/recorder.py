@@ -1,0 +1,124 @@
+"""Writes the history of one run: who read what, who changed what, and when."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+
+from arbsim.history import BLIND, OPENING, EffectKind, History
+from arbsim.model import Cents, from_cents, to_cents
+from arbsim.worlds.virtual.kernel import Kernel, Trace
+
+_NONE = -3
+
+
+class Recorder:
+    """The history, with what is needed to say on which version a change was based."""
+
+    def __init__(self, kernel: Kernel, history: History) -> None:
+        self.kernel = kernel
+        self.history = history
+        self.start_ns = 0
+        size = len(history.workload) + 1
+        self._authored = array("i", [_NONE]) * size
+        self._authored_second: dict[tuple[int, int], int] = {}
+        self._decided = bytearray(size)
+
+    @property
+    def now_ns(self) -> int:
+        """Virtual time since the workload began."""
+        return self.kernel.now_ns - self.start_ns
+
+    @contextmanager
+    def working_on(self, operation: int, salt: int, own_order: int | None) -> Iterator[None]:
+        """Let the running task work on an operation; note what it decided on when it is done."""
+        task = self.kernel.task
+        outer = task.trace
+        trace = task.trace = Trace(operation, salt)
+        if own_order is not None and operation:
+            self.history.place(operation, own_order)
+        try:
+            yield
+        finally:
+            task.trace = outer
+            self.decided(trace)
+
+    def decided(self, trace: Trace) -> None:
+        """Write what the operation decided on; the first part of a design to decide is the one that counts."""
+        if trace.operation and trace.decided_on and not self._decided[trace.operation]:
+            self._decided[trace.operation] = 1
+            for (store, account), (row, cents, time_ns) in trace.decided_on.items():
+                self.history.read(trace.operation, account, store, row, cents, time_ns)
+
+    def saw(self, trace: Trace, store: int, account: int, row: int, cents: Cents) -> None:
+        """Note the version that a read gave; the first one since the last retry is what is decided on."""
+        place = (store, account)
+        trace.reads[place] = row
+        if place not in trace.decided_on:
+            trace.decided_on[place] = (row, cents, self.now_ns)
+
+    def wrote(self, operation: int, account: int, store: int, cents: Cents, base: int) -> int:
+        """Note a balance that an operation computed here; return its row."""
+        row = self.history.effect(operation, account, store, cents, base, self.now_ns)
+        if self._authored[operation] == _NONE:
+            self._authored[operation] = row
+        else:
+            self._authored_second[operation, account] = row
+        return row
+
+    def adopted(
+        self, operation: int, account: int, store: int, cents: Cents, kind: EffectKind = EffectKind.ADOPTED
+    ) -> int:
+        """Note a balance that was taken over from (or lost to) the store in which it was computed."""
+        base = self._authored_second.get((operation, account), self._authored[operation])
+        return self.history.effect(
+            operation, account, store, cents, BLIND if base == _NONE else base, self.now_ns, kind
+        )
+
+
+class RegionStore:
+    """The balances that one region's service keeps."""
+
+    def __init__(self, recorder: Recorder, region: str, opening: dict[int, Cents]) -> None:
+        self._recorder = recorder
+        self._kernel = recorder.kernel
+        self._code = recorder.history.store_code(region)
+        self._balances = {account: from_cents(cents) for account, cents in opening.items()}
+        self._rows = dict.fromkeys(opening, OPENING)
+
+    def get(self, account: int) -> Decimal:
+        """Return the balance."""
+        balance = self._balances[account]
+        trace = self._kernel.trace
+        if trace.operation:
+            self._recorder.saw(trace, self._code, account, self._rows[account], to_cents(balance))
+        return balance
+
+    def put(self, account: int, balance: Decimal) -> None:
+        """Write a balance that was computed from the last ``get``."""
+        self._balances[account] = balance
+        trace = self._kernel.trace
+        if trace.operation:
+            base = trace.reads.get((self._code, account), BLIND)
+            self._rows[account] = self._recorder.wrote(
+                trace.operation, account, self._code, to_cents(balance), base
+            )
+
+    def adopt(self, account: int, balance: Decimal) -> None:
+        """Take over the balance that the operation at work wrote in another store."""
+        self._balances[account] = balance
+        operation = self._kernel.trace.operation
+        if operation:
+            self._rows[account] = self._recorder.adopted(operation, account, self._code, to_cents(balance))
+
+    def supersede(self, account: int) -> None:
+        """Note that the operation at work arrived here too late."""
+        operation = self._kernel.trace.operation
+        cents = to_cents(self._balances[account])
+        self._recorder.adopted(operation, account, self._code, cents, EffectKind.SUPERSEDED)
+
+    def finals(self) -> dict[int, Cents]:
+        """The balances at the end."""
+        return {account: to_cents(balance) for account, balance in self._balances.items()}

@@ -1,0 +1,140 @@
+"""One region of a virtual world, as its clients or its services see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager
+from decimal import Decimal
+from typing import Any
+
+from arbsim.worlds.api import Kafka, Pool, Replies
+from arbsim.worlds.virtual.draws import purpose
+from arbsim.worlds.virtual.kernel import NS_PER_S, Deadline, Kernel
+from arbsim.worlds.virtual.recorder import Recorder, RegionStore
+
+EPOCH_NS = 1_767_225_600_000_000_000
+"""Virtual time begins on 2026-01-01 at midnight UTC."""
+
+
+class VirtualClock:
+    """A region's wall clock. All regions' clocks agree."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def time_ns(self) -> int:
+        """Nanoseconds since the epoch; the workload begins at EPOCH_NS."""
+        return EPOCH_NS + self._recorder.now_ns
+
+
+class Places:
+    """Which regions there are and what they begin with: the same for every region of a run."""
+
+    def __init__(
+        self,
+        regions: Sequence[str],
+        client_regions: Sequence[str],
+        leader: str,
+        opening: Mapping[int, Decimal],
+    ) -> None:
+        self.regions = regions
+        self.client_regions = client_regions
+        self.leader = leader
+        self.opening = opening
+
+
+class VirtualRegion:
+    """One region, for one role: "client" or "service". The roles share nothing but the world."""
+
+    def __init__(
+        self,
+        name: str,
+        role: str,
+        places: Places,
+        recorder: Recorder,
+        database: Pool | None,
+        kafka: RegionKafkaWithReplies | None,
+        open_store: Callable[[str], RegionStore] | None,
+    ) -> None:
+        self.name = name
+        self.regions = places.regions
+        self.client_regions = places.client_regions
+        self.leader = places.leader
+        self.opening_balances = places.opening
+        self.clock = VirtualClock(recorder)
+        self._recorder = recorder
+        self._kernel: Kernel = recorder.kernel
+        self._database = database
+        self._kafka = kafka
+        self._open_store = open_store
+        # A part of a design draws its own network weather, whatever the other parts do.
+        self.salt = purpose(f"{role}/{name}") >> 16
+
+    @property
+    def database(self) -> Pool:
+        """The region's pool. Raises LookupError where the design asked for no table."""
+        if self._database is None:
+            raise LookupError("this design has no database: name a table in its resources")
+        return self._database
+
+    @property
+    def kafka(self) -> Kafka:
+        """The clusters. Raises LookupError where the design asked for no topic."""
+        if self._kafka is None:
+            raise LookupError("this design has no Kafka: name a topic in its resources")
+        return self._kafka.kafka
+
+    async def replies(self, topic: str, cluster: str = "local") -> Replies:
+        """Listen to replies; the listener is shared by the region's clients."""
+        if self._kafka is None:
+            raise LookupError("this design has no Kafka: name a topic in its resources")
+        return await self._kafka.replies(topic, cluster)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait in virtual time."""
+        await self._kernel.sleep_ns(round(seconds * NS_PER_S))
+
+    async def gather(self, *coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
+        """Run coroutines side by side."""
+        return await self._kernel.gather(*coroutines)
+
+    def timeout(self, seconds: float) -> Deadline:
+        """Return an async context manager that raises TimeoutError when its body takes longer."""
+        return self._kernel.timeout_ns(round(seconds * NS_PER_S))
+
+    def working_on(self, operation_id: int, own_order: int | None = None) -> AbstractContextManager[None]:
+        """Say which operation the code within works on."""
+        return self._recorder.working_on(operation_id, self.salt, own_order)
+
+    def recorded(self) -> None:
+        """Say that the operation at work is durable."""
+        self._recorder.history.recorded(self._kernel.trace.operation, self._recorder.now_ns)
+
+    def retried(self) -> None:
+        """Count a retry; what was read before it is forgotten."""
+        trace = self._kernel.trace
+        trace.decided_on.clear()
+        trace.reads.clear()
+        self._recorder.history.retried(trace.operation, client=1)
+
+    def store(self) -> RegionStore:
+        """The balances that this region's service keeps. Raises LookupError for a client."""
+        if self._open_store is None:
+            raise LookupError("a client has no store: only serve() may keep balances")
+        return self._open_store(self.name)
+
+
+class RegionKafkaWithReplies:
+    """A region's way to the clusters for one role; producers and reply readers are opened once."""
+
+    def __init__(self, kafka: Any, open_replies: Any) -> None:
+        self.kafka: Kafka = kafka
+        self._open_replies = open_replies
+        self._replies: dict[tuple[str, str], Replies] = {}
+
+    async def replies(self, topic: str, cluster: str) -> Replies:
+        """Open the reader of a reply topic, or return the one that is open."""
+        place = (topic, cluster)
+        if place not in self._replies:
+            self._replies[place] = await self._open_replies(self.kafka, topic, cluster)
+        return self._replies[place]

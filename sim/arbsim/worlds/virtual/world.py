@@ -1,0 +1,165 @@
+"""A virtual world: builds what a design asks for, runs the workload through it, returns the history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from arbsim.history import History
+from arbsim.model import Accepted, DesignCard, Operation, Outcome, Workload, fate_of, from_cents, to_cents
+from arbsim.worlds.api import Design
+from arbsim.worlds.virtual.database import Placement, Pool, Universe
+from arbsim.worlds.virtual.draws import Draws
+from arbsim.worlds.virtual.kernel import NS_PER_S, Kernel, Task, Trace
+from arbsim.worlds.virtual.network import Network
+from arbsim.worlds.virtual.recorder import Recorder, RegionStore
+from arbsim.worlds.virtual.region import EPOCH_NS, Places, VirtualRegion
+from arbsim.worlds.virtual.settings import Settings
+from arbsim.worlds.virtual.sql.engine import Engine
+
+_EPOCH = datetime.fromtimestamp(EPOCH_NS // NS_PER_S, UTC)
+
+
+def run_design(design: Design, card: DesignCard, workload: Workload, settings: Settings) -> History:
+    """Run one design on the workload in virtual time.
+
+    Raises whatever the design raises that is no outcome: a bug in the design, with its place in the code.
+    """
+    return VirtualWorld(design, card, workload, settings).run()
+
+
+class VirtualWorld:
+    """Everything that exists in one run."""
+
+    def __init__(self, design: Design, card: DesignCard, workload: Workload, settings: Settings) -> None:
+        self.design = design
+        self.settings = settings
+        self.workload = workload
+        self.kernel = Kernel()
+        self.history = History(card, workload)
+        self.recorder = Recorder(self.kernel, self.history)
+        self.draws = Draws(settings.seed)
+        self.network = Network(
+            self.kernel, self.draws, settings.regions, settings.round_trip_ns, settings.jitter_ppm
+        )
+        self.resources = design.resources()
+        self.universes = self._build_universes()
+        self.stores: dict[str, RegionStore] = {}
+        self.services: list[Task[Any]] = []
+        opening = {account: from_cents(cents) for account, cents in workload.accounts.items()}
+        self.places = Places(settings.regions, settings.client_regions, settings.kafka_leader, opening)
+
+    # -- what the design asked for ---------------------------------------------------------------------
+
+    def _build_universes(self) -> dict[str, Universe]:
+        """Build the database of each client region, or the one that they share, by region."""
+        if not self.resources.accounts_table:
+            return {}
+        settings = self.settings
+        if self.resources.universes == "one":
+            placement = Placement(settings.database.leader, settings.regions)
+            universe = self._build_universe(placement, "database")
+            return dict.fromkeys(settings.regions, universe)
+        return {
+            region: self._build_universe(Placement(region, (region,)), f"database@{region}")
+            for region in settings.client_regions
+        }
+
+    def _build_universe(self, placement: Placement, store: str) -> Universe:
+        database = self.settings.database
+        if self.resources.dialect is not None:
+            database = replace(database, dialect=self.resources.dialect)
+        engine = Engine(
+            database.dialect,
+            now=self._wall_clock,
+            max_query_layer_retries=database.query_layer_retries,
+            read_committed=database.read_committed,
+        )
+        universe = Universe(self.recorder, self.network, database, engine, placement, store)
+        universe.watch.create((database.table, *self.resources.tables), self.resources.check)
+        universe.watch.seed(self.workload.accounts)
+        return universe
+
+    def _wall_clock(self) -> datetime:
+        return _EPOCH + timedelta(microseconds=self.recorder.now_ns // 1000)
+
+    def _region(self, name: str, role: str) -> VirtualRegion:
+        universe = self.universes.get(name)
+        pool: Pool | None = universe.pool(name) if universe is not None else None
+        store = self._store if role == "service" else None
+        return VirtualRegion(name, role, self.places, self.recorder, pool, None, store)
+
+    def _store(self, region: str) -> RegionStore:
+        if region not in self.stores:
+            self.stores[region] = RegionStore(self.recorder, region, self.workload.accounts)
+        return self.stores[region]
+
+    # -- the run ---------------------------------------------------------------------------------------
+
+    def run(self) -> History:
+        """Start the services, then the clients; go on until everything is quiet."""
+        kernel, settings = self.kernel, self.settings
+        for name in settings.regions:
+            self.services.append(kernel.spawn(self.design.serve(self._region(name, "service"))))
+        clients = {name: self._region(name, "client") for name in settings.client_regions}
+        for client in clients.values():
+            kernel.spawn(self.design.connect(client))
+        kernel.run_until_quiet(settings.horizon_ns)
+        self.recorder.start_ns = kernel.now_ns
+        self.network.messages = self.network.wan_messages = 0
+        self.history.statements.clear()
+        kernel.spawn(self._arrivals(clients))
+        last_ns = self.workload.operations[-1].at_ns if self.workload.operations else 0
+        quiet = kernel.run_until_quiet(kernel.now_ns + last_ns + settings.horizon_ns)
+        self._finish(quiet)
+        return self.history
+
+    async def _arrivals(self, clients: dict[str, VirtualRegion]) -> None:
+        """Let each client begin its operation at its time."""
+        kernel, recorder = self.kernel, self.recorder
+        for op in self.workload:
+            if op.at_ns > recorder.now_ns:
+                await kernel.sleep_ns(op.at_ns - recorder.now_ns)
+            client = clients[op.region]
+            kernel.spawn(self._client(op, client), Trace(op.id, client.salt))
+
+    async def _client(self, op: Operation, region: VirtualRegion) -> None:
+        """One client: invoke, decide, write down what it was told."""
+        recorder, history = self.recorder, self.history
+        history.invoke(op.id, recorder.now_ns)
+        outcome: Outcome = await self.design.decide(op, region)
+        told = outcome.balance if isinstance(outcome, Accepted) else None
+        history.answer(
+            op.id,
+            recorder.now_ns,
+            fate_of(outcome),
+            None if told is None else to_cents(told),
+            "" if isinstance(outcome, Accepted) else outcome.reason,
+        )
+        trace = self.kernel.trace
+        recorder.decided(trace)
+        for universe in self._distinct_universes():
+            universe.engine.forget(trace)
+
+    def _distinct_universes(self) -> Sequence[Universe]:
+        return list(dict.fromkeys(self.universes.values()))
+
+    def _finish(self, quiet: bool) -> None:
+        """Close what still runs, in a fixed order, and read the final balances from the stores themselves."""
+        history = self.history
+        for service in self.services:
+            service.close()
+        history.quiet_ns = self.recorder.now_ns
+        history.totals["messages"] = self.network.messages
+        history.totals["wan_messages"] = self.network.wan_messages
+        if not quiet:
+            seconds = self.settings.horizon_ns // NS_PER_S
+            history.notes.append(
+                f"the run was stopped {seconds} s of virtual time after the last operation began"
+            )
+        for universe in self._distinct_universes():
+            history.finals[universe.watch.store] = universe.watch.finals()
+        for name, store in self.stores.items():
+            history.finals[name] = store.finals()

@@ -1,0 +1,206 @@
+"""Coroutines in virtual time."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from arbsim.worlds.virtual.kernel import ForeignAwait, Kernel, TaskFailed
+
+
+class RichError(Exception):
+    """An exception that its args alone do not describe, as asyncpg's."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.constraint_name: str | None = None
+
+
+def run(kernel: Kernel, coroutine: Any) -> Any:
+    """Run a coroutine to its end and return its result."""
+    results: list[Any] = []
+
+    async def keep() -> None:
+        results.append(await coroutine)
+
+    kernel.spawn(keep())
+    kernel.run_until_quiet(10**15)
+    return results[0] if results else None
+
+
+def test_a_sleep_ends_at_the_exact_nanosecond() -> None:
+    kernel = Kernel()
+
+    async def sleeper() -> int:
+        await kernel.sleep_ns(3)
+        await kernel.sleep_ns(4)
+        return kernel.now_ns
+
+    assert run(kernel, sleeper()) == 7
+
+
+def test_gather_returns_results_in_the_order_of_its_arguments() -> None:
+    kernel = Kernel()
+
+    async def after(delay_ns: int) -> int:
+        await kernel.sleep_ns(delay_ns)
+        return delay_ns
+
+    async def both() -> list[int]:
+        return await kernel.gather(after(9), after(2))
+
+    assert run(kernel, both()) == [9, 2]
+    assert kernel.now_ns == 9
+
+
+def test_an_error_reaches_the_one_who_awaits_as_the_same_object() -> None:
+    kernel = Kernel()
+    error = RichError("broken")
+    error.constraint_name = "acct_balance_check"
+
+    async def fails() -> None:
+        await kernel.sleep_ns(1)
+        raise error
+
+    async def caller() -> RichError:
+        try:
+            await kernel.gather(fails())
+        except RichError as caught:
+            return caught
+        raise AssertionError("no error came")
+
+    assert run(kernel, caller()) is error
+
+
+def test_an_error_that_nobody_awaits_ends_the_run() -> None:
+    kernel = Kernel()
+
+    async def fails() -> None:
+        raise RichError("broken")
+
+    kernel.spawn(fails())
+    with pytest.raises(TaskFailed) as caught:
+        kernel.run_until_quiet(1)
+    assert isinstance(caught.value.__cause__, RichError)
+
+
+def test_gather_raises_the_first_error_in_the_order_of_its_arguments() -> None:
+    kernel = Kernel()
+
+    async def fails(delay_ns: int) -> None:
+        await kernel.sleep_ns(delay_ns)
+        raise RichError(str(delay_ns))
+
+    async def caller() -> str:
+        try:
+            await kernel.gather(fails(5), fails(1))
+        except RichError as error:
+            return str(error)
+        raise AssertionError("no error came")
+
+    assert run(kernel, caller()) == "5"
+
+
+def test_awaiting_something_of_asyncio_is_refused_with_its_place() -> None:
+    kernel = Kernel()
+
+    async def stray() -> str:
+        try:
+            await asyncio.sleep(0)
+        except ForeignAwait as refusal:
+            return str(refusal)
+        raise AssertionError("it was not refused")
+
+    text = run(kernel, stray())
+    assert "not of this world" in text
+    assert "tasks.py" in text
+
+
+def test_idle_timers_do_not_keep_a_run_alive() -> None:
+    kernel = Kernel()
+    beats: list[int] = []
+
+    async def heart() -> None:
+        while True:
+            await kernel.idle_ns(10)
+            beats.append(kernel.now_ns)
+
+    async def work() -> None:
+        await kernel.sleep_ns(35)
+
+    kernel.spawn(heart())
+    kernel.spawn(work())
+    assert kernel.run_until_quiet(10**9)
+    assert kernel.now_ns == 35
+    assert beats == [10, 20, 30]
+
+
+def test_a_run_that_does_not_become_quiet_stops_at_the_horizon() -> None:
+    kernel = Kernel()
+
+    async def busy() -> None:
+        while True:
+            await kernel.sleep_ns(10)
+
+    kernel.spawn(busy())
+    assert not kernel.run_until_quiet(95)
+    assert kernel.now_ns == 90
+
+
+def test_a_deadline_interrupts_its_body_with_a_timeout_error() -> None:
+    kernel = Kernel()
+
+    async def waits() -> int:
+        try:
+            async with kernel.timeout_ns(20):
+                await kernel.future()
+        except TimeoutError:
+            return kernel.now_ns
+        raise AssertionError("it did not time out")
+
+    assert run(kernel, waits()) == 20
+
+
+def test_a_deadline_that_is_met_changes_nothing() -> None:
+    kernel = Kernel()
+
+    async def quick() -> int:
+        async with kernel.timeout_ns(20):
+            await kernel.sleep_ns(5)
+        await kernel.sleep_ns(100)
+        return kernel.now_ns
+
+    assert run(kernel, quick()) == 105
+
+
+def test_closing_a_task_runs_its_finally_blocks() -> None:
+    kernel = Kernel()
+    closed: list[str] = []
+
+    async def service() -> None:
+        try:
+            await kernel.future()
+        finally:
+            closed.append("service")
+
+    task = kernel.spawn(service())
+    kernel.run_until_quiet(1)
+    task.close()
+    assert closed == ["service"]
+
+
+def test_a_task_works_on_what_its_parent_works_on() -> None:
+    from arbsim.worlds.virtual.kernel import Trace
+
+    kernel = Kernel()
+    seen: list[int] = []
+
+    async def child() -> None:
+        seen.append(kernel.trace.operation)
+
+    async def parent() -> None:
+        await kernel.gather(child())
+
+    kernel.spawn(parent(), Trace(7))
+    kernel.run_until_quiet(1)
+    assert seen == [7]
