@@ -6,9 +6,10 @@ statement that another transaction blocks.
 """
 
 from .check import check_statement
-from .engine import Engine, Session, Waiting
+from .engine import Engine
 from .errors import SqlError
 from .results import Change, Commit, Result, Work
+from .session import Session, Waiting
 from .storage import Version
 from .whitelist import Problem
 

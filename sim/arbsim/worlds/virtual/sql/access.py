@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from .expressions import Compiler, Env, Fn
+from .expressions import Env, Fn
+from .functions import Compiler
 
 if TYPE_CHECKING:
     from .catalog import Schema

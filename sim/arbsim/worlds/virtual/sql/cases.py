@@ -12,10 +12,11 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from .engine import Engine, Session, Waiting
+from .engine import Engine
 from .errors import SqlError
 from .parsing import Query, parse
 from .results import Result
+from .session import Session, Waiting
 
 Case = Mapping[str, Any]
 _KEYS = ("blocks", "unblocks_after", "error", "message", "constraint", "rows", "rowcount", "columns", "tag")

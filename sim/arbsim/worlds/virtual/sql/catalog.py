@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlglot import exp
 
 from .errors import failure, not_supported
-from .expressions import Compiler, Fn
-from .values import BOOL, INT4, INT8, NUMERIC, TEXT, TIMESTAMPTZ, Coerce, SqlType, numeric_coercion
+from .expressions import Fn
+from .functions import Compiler
+from .names import coercion, name_of, sql_type, table_name
+from .parsing import Query
+from .parsing import Statement as Text
+from .values import Coerce, SqlType
 
-_TYPE_NAMES = {
-    "INT": INT4,
-    "BIGINT": INT8,
-    "DECIMAL": NUMERIC,
-    "TEXT": TEXT,
-    "VARCHAR": TEXT,
-    "BOOLEAN": BOOL,
-    "TIMESTAMPTZ": TIMESTAMPTZ,
-}
+MAX_PLANS = 2000  # of compiled statements, and of table definitions, that are kept
 
 
 @dataclass(slots=True)
@@ -54,57 +50,6 @@ class Schema:
     def indexed_values(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
         """The values of all columns that stand in a unique index."""
         return tuple([values[column] for column in sorted(self.indexed)])
-
-
-def name_of(identifier: exp.Expression) -> str:
-    """An identifier as PostgreSQL folds it: lower case unless quoted."""
-    return identifier.name if identifier.args.get("quoted") else identifier.name.lower()
-
-
-def table_name(table: exp.Expression) -> str:
-    """The name of a table node; only the schema public exists."""
-    if not isinstance(table, exp.Table):
-        raise failure("42601", "syntax error: a table name is expected")
-    db = table.args.get("db")
-    if db is not None and name_of(db) != "public":
-        raise failure("3F000", f'schema "{name_of(db)}" does not exist')
-    return name_of(table.this)
-
-
-def sql_type(node: exp.DataType) -> SqlType:
-    """A type node as SqlType."""
-    sizes = [int(parameter.this.name) for parameter in node.expressions]
-    name = _TYPE_NAMES[node.this.name]
-    if name == NUMERIC and sizes:
-        precision, scale = sizes[0], sizes[1] if len(sizes) > 1 else 0
-        if not 1 <= precision <= 1000 or not 0 <= scale <= precision:
-            raise failure("22023", f"NUMERIC precision {precision} with scale {scale} is not supported")
-        return SqlType(name, precision, scale)
-    if node.this.name == "VARCHAR" and sizes:
-        return SqlType(name, length=sizes[0])
-    if sizes:
-        raise failure("42601", "this type takes no size")
-    return SqlType(name)
-
-
-def coercion(column_type: SqlType) -> Coerce | None:
-    """What storing a value of the type's base type in the column does to it, None for nothing."""
-    if column_type.name == NUMERIC:
-        return numeric_coercion(column_type.precision, column_type.scale)
-    if column_type.length is not None:
-        return _varchar(column_type.length)
-    return None
-
-
-def _varchar(length: int) -> Callable[[str], str]:
-    def coerce(value: str) -> str:
-        if len(value) > length:
-            if value[length:].strip(" "):
-                raise failure("22001", f"value too long for type character varying({length})")
-            return value[:length]
-        return value
-
-    return coerce
 
 
 class _Builder:
@@ -254,4 +199,19 @@ def _finish(builder: _Builder) -> Schema:
         compiler = Compiler(schema, allow_parameters=False)
         checks.append((name, compiler.condition(node, "CHECK")))
     schema.checks = sorted(checks, key=lambda check: check[0])
+    return schema
+
+
+_SCHEMAS: dict[str, Schema] = {}
+
+
+def schema_of(text: Text) -> Schema:
+    """The definition a CREATE TABLE states; the same text gives the same object, plans included."""
+    schema = _SCHEMAS.get(text.text)
+    if schema is None:
+        parsed = text.require()
+        assert isinstance(parsed, Query)
+        if len(_SCHEMAS) >= MAX_PLANS:
+            _SCHEMAS.clear()
+        schema = _SCHEMAS[text.text] = build_schema(parsed.node)  # type: ignore[arg-type]
     return schema

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from sqlglot import exp
 
-from .catalog import Schema, name_of, table_name
+from .catalog import Schema, schema_of
 from .errors import Failure, SqlError
+from .names import name_of, table_name
 from .parsing import Query, Statement, parse
 from .plans import compile_query, target_table
 from .whitelist import Problem, position_of
@@ -33,8 +34,6 @@ def check_statement(sql: str, tables: Sequence[str] = ()) -> list[Problem]:
 
 
 def _remember(statement: Statement, schemas: dict[str, Schema]) -> None:
-    from .engine import schema_of
-
     parsed = statement.parsed
     if isinstance(parsed, Query) and isinstance(parsed.node, exp.Create) and not statement.problems:
         try:
@@ -52,8 +51,6 @@ def _names_and_types(statement: Statement, schemas: dict[str, Schema]) -> Iterat
     whole = (statement.start, statement.end)
     try:
         if isinstance(node, exp.Create):
-            from .engine import schema_of
-
             schemas[schema_of(statement).name] = schema_of(statement)
             return
         if isinstance(node, exp.Drop):

@@ -133,7 +133,8 @@ class Statement:
     def _follow(self, row: Row, seen: Version) -> Version | None:
         """Another transaction committed a newer version than `seen`: an error, a restart, or that version."""
         tx, current = self.tx, row.current
-        error = concurrent_update("delete" if _was_deleted(row, seen) else "update")
+        deleted = not isinstance(self.plan, SelectPlan) and _was_deleted(row, seen)
+        error = concurrent_update("delete" if deleted else "update")
         if tx.engine.yugabyte:
             yugabyte.conflict(tx, error)
         if tx.keeps_snapshot:
@@ -174,12 +175,12 @@ class Statement:
             return None
         if tx.ssi is not None:
             tx.engine.ssi.write_version(tx.ssi, table, version)
-        if plan.touches_key and self._key_changes(version, values):
-            yield from self._unique(values, row, None)
-            key = table.key_of(values) if table.schema.key else version.key
-        else:
-            key = version.key
-        return self._write(row, key, values, False, version, plan.relative)
+        if not (plan.touches_key and self._key_changes(version, values)):
+            return self._write(row, version.key, values, False, version, plan.relative)
+        key = table.key_of(values) if table.schema.key else version.key
+        written = self._write(row, key, values, False, version, plan.relative)
+        yield from self._enter(row, values, version)
+        return written
 
     def _new_values(self, plan: UpdatePlan, version: Version) -> Values:
         old, env = version.values, self.env
@@ -227,10 +228,9 @@ class Statement:
         version = Version(engine.versions, self.table.schema, key, values, deleted, base, trace, tx, replaced)
         if row.pending is not None and row.pending is not replaced:
             raise AssertionError("a write must replace the version that its transaction sees")
+        version.strong = row.lockers[tx] == UPDATE
         row.pending = version
         tx.undo.append((row, version, self.table))
-        if replaced is None or key is not replaced.key or len(self.table.indexes) > 1:
-            self.table.enter(row, values)
         self.writes.append(version)
         if trace is not None:
             engine.note(trace, version)
@@ -251,27 +251,22 @@ class Statement:
         for functions in plan.rows:
             values = tuple([fn((), env) for fn in functions])
             self._constraints(values)
-            conflict = yield from self._unique(values, None, plan.conflict)
-            if conflict is not None:
-                self._check_visible(conflict)
-                continue
+            if plan.conflict is not None:
+                conflict = yield from self._conflict(values, plan.conflict)
+                if conflict is not None:
+                    self._check_visible(conflict)
+                    continue
             if tx.ssi is not None:
                 tx.engine.ssi.insert(tx.ssi, table)
-                for index in table.indexes:
-                    self._enter_key(index, values)
             row = Row()
             row.lockers[tx] = UPDATE
             tx.undo.append((row, None, 0))
             table.rows[row] = None
             self._write(row, table.key_of(values), values, False, None, True)
+            yield from self._enter(row, values, None)
             count += 1
             self._return(values, rows)
         return rows, count
-
-    def _enter_key(self, index: Index, values: Values) -> None:
-        key = index.key_of(values)
-        if key is not None and self.tx.ssi is not None:
-            self.tx.engine.ssi.enter_key(self.tx.ssi, index, key)
 
     def _constraints(self, values: Values) -> None:
         """NOT NULL, then every CHECK in order of its name, as PostgreSQL does before it stores a row."""
@@ -284,6 +279,7 @@ class Statement:
                         f'null value in column "{column.name}" of relation "{schema.name}" '
                         "violates not-null constraint",
                         table=schema.name,
+                        detail=_failing_row(values),
                     )
         for name, check in schema.checks:
             if check(values, self.env) is False:
@@ -292,43 +288,50 @@ class Statement:
                     f'new row for relation "{schema.name}" violates check constraint "{name}"',
                     constraint=name,
                     table=schema.name,
+                    detail=_failing_row(values),
                 )
 
-    def _unique(
-        self, values: Values, own: Row | None, forgiven: frozenset[int] | None
-    ) -> Generator[Waiter, None, Version | None]:
-        """Wait for transactions that may yet decide about the keys; 23505 where one is taken.
+    def _enter(self, row: Row, values: Values, replaced: Version | None) -> Generator[Waiter, None, None]:
+        """Enter a written row into the indexes, one after the other; 23505 where a key is taken.
 
-        Returns the version in the way where ON CONFLICT DO NOTHING forgives that index.
+        The row is in the table already, so while one index makes it wait, others may wait for it.
         """
-        number = 0
-        while number < len(self.table.indexes):
-            index = self.table.indexes[number]
+        for index in self.table.indexes:
             key = index.key_of(values)
-            if key is None:
-                number += 1
+            if key is None or (replaced is not None and index.key_of(replaced.values) == key):
                 continue
+            taken = yield from self._holder(index, key, values, row)
+            if self.tx.ssi is not None:
+                self.tx.engine.ssi.enter_key(self.tx.ssi, index, key)
+            if taken is not None:
+                raise self._duplicate(index, key)
+            index.add(key, row)
+
+    def _conflict(self, values: Values, arbiters: frozenset[int]) -> Generator[Waiter, None, Version | None]:
+        """The version that makes ON CONFLICT DO NOTHING do nothing, if any."""
+        for number, index in enumerate(self.table.indexes):
+            key = index.key_of(values)
+            if key is not None and number in arbiters:
+                taken = yield from self._holder(index, key, values, None)
+                if taken is not None:
+                    return taken
+        return None
+
+    def _holder(
+        self, index: Index, key: tuple[Any, ...], values: Values, own: Row | None
+    ) -> Generator[Waiter, None, Version | None]:
+        """The version that holds a key, once every transaction that may decide about it has ended."""
+        while True:
             if self.tx.engine.yugabyte:
                 yield from yugabyte.await_readers(self.tx, self.table, self._primary(values), UPDATE)
             taken, other = _taken(index, key, self.tx, own)
-            if other is not None:
-                wait = TransactionWait(self.tx, other)
-                try:
-                    yield wait
-                finally:
-                    wait.leave()
-                number = 0
-                continue
-            if taken is not None:
-                if forgiven is not None and number in forgiven:
-                    return taken
-                if self.tx.ssi is not None:
-                    self.tx.engine.ssi.enter_key(self.tx.ssi, index, key)
-                raise self._duplicate(index, key)
-            if own is not None and self.tx.ssi is not None:
-                self.tx.engine.ssi.enter_key(self.tx.ssi, index, key)
-            number += 1
-        return None
+            if other is None:
+                return taken
+            wait = TransactionWait(self.tx, other)
+            try:
+                yield wait
+            finally:
+                wait.leave()
 
     def _primary(self, values: Values) -> tuple[Any, ...]:
         return tuple([values[column] for column in self.table.schema.key])
@@ -361,9 +364,9 @@ def _taken(
 ) -> tuple[Version | None, Transaction | None]:
     """The version that holds a key, or the running transaction whose end decides about it."""
     for row in index.entries.get(key, ()):
-        pending = row.pending
         if row is own:
             continue
+        pending = row.pending
         if pending is not None and pending.tx is not tx:
             if pending.tx is not None and _may_hold(index, key, row):
                 return None, pending.tx
@@ -375,11 +378,21 @@ def _taken(
 
 
 def _may_hold(index: Index, key: tuple[Any, ...], row: Row) -> bool:
-    """Whether the row holds the key if its running writer commits, or if it rolls back."""
-    return any(
-        version is not None and not version.deleted and index.key_of(version.values) == key
-        for version in (row.pending, row.current)
-    )
+    """Whether a step of the row's running writer has the key, or the row has it if that rolls back."""
+    version = row.pending
+    while version is not None:
+        if not version.deleted and index.key_of(version.values) == key:
+            return True
+        if version is row.current:
+            return False
+        version = version.older
+    return False
+
+
+def _failing_row(values: Values) -> str:
+    texts = {None: "null", True: "t", False: "f"}
+    shown = [texts[value] if value is None or isinstance(value, bool) else str(value) for value in values]
+    return f"Failing row contains ({', '.join(shown)})."
 
 
 def _was_deleted(row: Row, seen: Version) -> bool:
@@ -387,7 +400,7 @@ def _was_deleted(row: Row, seen: Version) -> bool:
     version = row.current
     while version is not None:
         if version.older is seen:
-            return version.deleted
+            return version.deleted and version.direct
         version = version.older
     return row.current is None
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from . import values as v
-from .errors import Failure, failure, not_supported
+from .errors import failure, not_supported
+from .names import name_of
 from .values import BOOL, INT4, INT8, NUMBERS, NUMERIC, TEXT, TIMESTAMPTZ, UNKNOWN, Coerce, SqlType
 from .whitelist import position_of
 
@@ -35,6 +36,15 @@ Fn = Callable[[Any, Any], Any]
 
 
 @dataclass(slots=True)
+class Aggregate:
+    """One aggregate of a query: its function over all argument values (NULLs already left out)."""
+
+    argument: Fn | None
+    distinct: bool
+    finish: Callable[[list[Any]], Any]
+
+
+@dataclass(slots=True)
 class Expr:
     """A compiled expression: its type, its function, the columns it reads and the name of its result."""
 
@@ -47,7 +57,6 @@ class Expr:
     constant: bool = True
 
 
-_AGGREGATES = (exp.Sum, exp.Count, exp.Min, exp.Max, exp.Avg)
 _COMPARE: dict[type[exp.Expression], tuple[str, Callable[[Any, Any], Any]]] = {
     exp.EQ: ("=", operator.eq),
     exp.NEQ: ("<>", operator.ne),
@@ -63,19 +72,9 @@ _ARITHMETIC: dict[type[exp.Expression], tuple[str, Callable[[Any, Any], Any], Ca
     exp.Div: ("/", v.int_divide, v.divide),
     exp.Mod: ("%", v.int_remainder, v.remainder),
 }
-_FUNCTION_NAMES = {exp.CurrentTimestamp: "now"}
 
 
-@dataclass(slots=True)
-class Aggregate:
-    """One aggregate of a query: its function over all argument values (NULLs already left out)."""
-
-    argument: Fn | None
-    distinct: bool
-    finish: Callable[[list[Any]], Any]
-
-
-class Compiler:
+class ExpressionCompiler:
     """Compiles the expressions of one statement on one table.
 
     Parameters take the type of their first use, as PostgreSQL infers it; `parameter_types` has them.
@@ -95,11 +94,11 @@ class Compiler:
 
     def scalar(self, node: exp.Expression, expected: str | None = None) -> Expr:
         """Compile; an untyped literal or parameter becomes `expected` (text without one)."""
-        return self.resolve(self._compile(node), expected or TEXT)
+        return self.resolve(self.compile(node), expected or TEXT)
 
     def condition(self, node: exp.Expression, where: str) -> Fn:
         """Compile a condition; 42804 where it is not boolean."""
-        result = self.resolve(self._compile(node), BOOL)
+        result = self.resolve(self.compile(node), BOOL)
         if result.type != BOOL:
             raise failure(
                 "42804",
@@ -119,10 +118,10 @@ class Compiler:
                     f'column "{column}" is of type {v.title(target.name)} '
                     f"but expression is of type {v.title(value.type)}",
                 )
-            fn = _cast_fn(fn, value.type, target.name)
+            fn = cast_fn(fn, value.type, target.name)
         if coerce is None:
             return fn
-        return _coerced(fn, coerce)
+        return coerced_fn(fn, coerce)
 
     def resolve(self, value: Expr, type_name: str) -> Expr:
         """Give an untyped literal or parameter its type; anything else stays."""
@@ -138,14 +137,13 @@ class Compiler:
 
     # -- nodes ---------------------------------------------------------------------------------
 
-    def _compile(self, node: exp.Expression) -> Expr:
+    def compile(self, node: exp.Expression) -> Expr:
+        """Compile; a literal or parameter without a type stays of type unknown."""
         kind = type(node)
         if kind in _COMPARE:
             return self._comparison(node, *_COMPARE[kind])
         if kind in _ARITHMETIC:
             return self._arithmetic(node, *_ARITHMETIC[kind])
-        if kind in _AGGREGATES:
-            return self._aggregate(node)
         method = getattr(self, f"_on_{kind.__name__.lower()}", None)
         if method is None:
             raise not_supported(f"{kind.__name__} is not supported here", position_of(node))
@@ -153,11 +151,9 @@ class Compiler:
         return result
 
     def _on_paren(self, node: exp.Paren) -> Expr:
-        return self._compile(node.this)
+        return self.compile(node.this)
 
     def _on_column(self, node: exp.Column) -> Expr:
-        from .catalog import name_of
-
         if isinstance(node.this, exp.Star):
             raise not_supported("* is not supported here", position_of(node))
         name = name_of(node.this)
@@ -227,7 +223,7 @@ class Compiler:
         return Expr(TIMESTAMPTZ, lambda row, env: env.now, name="now", constant=False)
 
     def _on_neg(self, node: exp.Neg) -> Expr:
-        inner = self._compile(node.this)
+        inner = self.compile(node.this)
         inner = self.resolve(inner, NUMERIC)
         self._demand(inner, NUMBERS, "-", node)
         fn, type_name = inner.fn, inner.type
@@ -244,7 +240,7 @@ class Compiler:
 
     def _on_not(self, node: exp.Not) -> Expr:
         fn = self.condition(node.this, "NOT")
-        columns = self._columns(node)
+        columns = self.columns_of(node)
 
         def negate(row: Any, env: Any) -> Any:
             value = fn(row, env)
@@ -264,7 +260,7 @@ class Compiler:
                 return False
             return None if first is None or second is None else True
 
-        return Expr(BOOL, both, self._columns(node))
+        return Expr(BOOL, both, self.columns_of(node))
 
     def _on_or(self, node: exp.Or) -> Expr:
         left, right = self.condition(node.this, "OR"), self.condition(node.expression, "OR")
@@ -278,11 +274,11 @@ class Compiler:
                 return True
             return None if first is None or second is None else False
 
-        return Expr(BOOL, either, self._columns(node))
+        return Expr(BOOL, either, self.columns_of(node))
 
     def _pair(self, node: exp.Expression, left: exp.Expression, right: exp.Expression) -> tuple[Expr, Expr]:
         """Both sides with their types settled; an untyped one takes the other's type."""
-        a, b = self._compile(left), self._compile(right)
+        a, b = self.compile(left), self.compile(right)
         if a.type == UNKNOWN and b.type == UNKNOWN:
             return self.resolve(a, TEXT), self.resolve(b, TEXT)
         return self.resolve(a, b.type), self.resolve(b, a.type)
@@ -323,7 +319,7 @@ class Compiler:
         on_ints: Callable[[Any, Any], Any],
         on_numerics: Callable[[Any, Any], Any],
     ) -> Expr:
-        a, b = self._compile(node.this), self._compile(node.args["expression"])
+        a, b = self.compile(node.this), self.compile(node.args["expression"])
         if a.type == UNKNOWN and b.type == UNKNOWN:
             raise failure(
                 "42725", f"operator is not unique: unknown {symbol} unknown", position=position_of(node)
@@ -342,9 +338,9 @@ class Compiler:
         return Expr(type_name, _arithmetic_fn(a, b, type_name, on_ints, on_numerics), a.columns | b.columns)
 
     def _on_dpipe(self, node: exp.Expression) -> Expr:
-        a = self.resolve(self._compile(node.this), TEXT)
-        b = self.resolve(self._compile(node.args["expression"]), TEXT)
-        left, right = _cast_fn(a.fn, a.type, TEXT), _cast_fn(b.fn, b.type, TEXT)
+        a = self.resolve(self.compile(node.this), TEXT)
+        b = self.resolve(self.compile(node.args["expression"]), TEXT)
+        left, right = cast_fn(a.fn, a.type, TEXT), cast_fn(b.fn, b.type, TEXT)
 
         def concatenate(row: Any, env: Any) -> Any:
             first, second = left(row, env), right(row, env)
@@ -372,7 +368,7 @@ class Compiler:
         if isinstance(node.expression, exp.Boolean):
             wanted = bool(node.expression.this)
             fn = self.condition(node.this, "IS")
-            return Expr(BOOL, lambda row, env: (fn(row, env) is wanted) is not negate, self._columns(node))
+            return Expr(BOOL, lambda row, env: (fn(row, env) is wanted) is not negate, self.columns_of(node))
         raise not_supported("IS takes NULL, TRUE or FALSE", position_of(node))
 
     def _on_between(self, node: exp.Between) -> Expr:
@@ -384,8 +380,8 @@ class Compiler:
         items = node.expressions
         if not items:
             raise failure("42601", "syntax error: IN needs a list", position=position_of(node))
-        value = self._compile(node.this)
-        compiled = [self._compile(item) for item in items]
+        value = self.compile(node.this)
+        compiled = [self.compile(item) for item in items]
         typed = next((item.type for item in [value, *compiled] if item.type != UNKNOWN), TEXT)
         value = self.resolve(value, typed)
         compiled = [self.resolve(item, value.type) for item in compiled]
@@ -405,177 +401,6 @@ class Compiler:
         columns = value.columns.union(*[item.columns for item in compiled])
         return Expr(BOOL, contains, columns)
 
-    def _on_case(self, node: exp.Case) -> Expr:
-        branches = []
-        for branch in node.args["ifs"]:
-            test = branch.this if node.this is None else exp.EQ(this=node.this, expression=branch.this)
-            branches.append((self.condition(test, "CASE/WHEN"), self._compile(branch.args["true"])))
-        default = node.args.get("default")
-        results = [result for _, result in branches]
-        results.append(self._compile(default) if default is not None else self._on_null(exp.Null()))
-        type_name, functions = self._common(results, node)
-        tests = [test for test, _ in branches]
-
-        def choose(row: Any, env: Any) -> Any:
-            for test, fn in zip(tests, functions, strict=False):
-                if test(row, env) is True:
-                    return fn(row, env)
-            return functions[-1](row, env)
-
-        name = results[-1].name
-        return Expr(type_name, choose, self._columns(node), name if name != "?column?" else "case")
-
-    def _on_coalesce(self, node: exp.Coalesce) -> Expr:
-        type_name, functions = self._list(node)
-
-        def coalesce(row: Any, env: Any) -> Any:
-            for fn in functions:
-                value = fn(row, env)
-                if value is not None:
-                    return value
-            return None
-
-        return Expr(type_name, coalesce, self._columns(node), "coalesce")
-
-    def _on_greatest(self, node: exp.Greatest) -> Expr:
-        return self._extreme(node, max, "greatest")
-
-    def _on_least(self, node: exp.Least) -> Expr:
-        return self._extreme(node, min, "least")
-
-    def _extreme(self, node: exp.Expression, pick: Callable[..., Any], name: str) -> Expr:
-        type_name, functions = self._list(node)
-
-        def extreme(row: Any, env: Any) -> Any:
-            found = [value for fn in functions if (value := fn(row, env)) is not None]
-            return pick(found) if found else None
-
-        return Expr(type_name, extreme, self._columns(node), name)
-
-    def _list(self, node: exp.Expression) -> tuple[str, list[Fn]]:
-        return self._common([self._compile(item) for item in [node.this, *node.expressions]], node)
-
-    def _common(self, items: Sequence[Expr], node: exp.Expression) -> tuple[str, list[Fn]]:
-        """The common type of several results, and each as a function of that type."""
-        types = [item.type for item in items if item.type != UNKNOWN]
-        type_name = types[0] if types else TEXT
-        for other in types:
-            if other in NUMBERS and type_name in NUMBERS:
-                type_name = max(type_name, other, key=NUMBERS.index)
-            elif other != type_name:
-                raise failure(
-                    "42804",
-                    f"types {v.title(type_name)} and {v.title(other)} cannot be matched",
-                    position=position_of(node),
-                )
-        resolved = [self.resolve(item, type_name) for item in items]
-        return type_name, [_cast_fn(item.fn, item.type, type_name) for item in resolved]
-
-    def _on_nullif(self, node: exp.Expression) -> Expr:
-        a, b = self._pair(node, node.this, node.args["expression"])
-        self._comparable(a, b, "=", node)
-
-        def nullif(row: Any, env: Any) -> Any:
-            value = a.fn(row, env)
-            return None if value is not None and value == b.fn(row, env) else value
-
-        return Expr(a.type, nullif, a.columns | b.columns, "nullif")
-
-    def _on_abs(self, node: exp.Abs) -> Expr:
-        inner = self.resolve(self._compile(node.this), NUMERIC)
-        self._demand(inner, NUMBERS, "abs", node)
-        fn, type_name = inner.fn, inner.type
-
-        def absolute(row: Any, env: Any) -> Any:
-            value = fn(row, env)
-            if value is None or value >= 0:
-                return value
-            return value.copy_abs() if type_name == NUMERIC else v.check_int(-value, type_name)
-
-        return Expr(inner.type, absolute, inner.columns, "abs")
-
-    def _on_round(self, node: exp.Round) -> Expr:
-        inner = self.resolve(self._compile(node.this), NUMERIC)
-        self._demand(inner, NUMBERS, "round", node)
-        decimals = node.args.get("decimals")
-        places = self.scalar(decimals, INT4) if decimals is not None else None
-        if places is not None:
-            self._demand(places, (INT4,), "round", node)
-
-        def rounded(row: Any, env: Any) -> Any:
-            value = inner.fn(row, env)
-            scale = places.fn(row, env) if places is not None else 0
-            if value is None or scale is None:
-                return None
-            result = v.quantize(Decimal(value), min(max(scale, -1000), 1000))
-            return v.to_decimal(result)
-
-        return Expr(NUMERIC, rounded, self._columns(node), "round")
-
-    def _on_cast(self, node: exp.Cast) -> Expr:
-        from .catalog import coercion, sql_type
-
-        target = sql_type(node.args["to"])
-        inner = self._compile(node.this)
-        name = inner.name if inner.columns or inner.name != "?column?" else target.name
-        inner = self.resolve(inner, target.name)
-        if not v.castable(inner.type, target.name):
-            raise failure(
-                "42846",
-                f"cannot cast type {v.title(inner.type)} to {v.title(target.name)}",
-                position=position_of(node),
-            )
-        fn = _cast_fn(inner.fn, inner.type, target.name)
-        if target.length is not None:
-            length = target.length
-            cut = fn
-            fn = lambda row, env: None if (text := cut(row, env)) is None else text[:length]  # noqa: E731
-        elif (coerce := coercion(target)) is not None:
-            fn = _coerced(fn, coerce)
-        return Expr(target.name, fn, inner.columns, name, constant=inner.constant)
-
-    # -- aggregates ----------------------------------------------------------------------------
-
-    def _aggregate(self, node: exp.Expression) -> Expr:
-        name = type(node).__name__.lower()
-        if self.aggregates is None or self._inside_aggregate:
-            place = "nested" if self._inside_aggregate else "allowed here"
-            raise failure("42803", f"aggregate function {name} cannot be {place}", position=position_of(node))
-        inner = node.this
-        distinct = isinstance(inner, exp.Distinct)
-        if isinstance(inner, exp.Distinct):
-            if len(inner.expressions) != 1:
-                raise not_supported("DISTINCT takes one expression in an aggregate", position_of(node))
-            inner = inner.expressions[0]
-        argument: Expr | None = None
-        if not isinstance(inner, exp.Star):
-            self._inside_aggregate = True
-            try:
-                argument = self.scalar(inner)
-            finally:
-                self._inside_aggregate = False
-        elif name != "count":
-            raise failure("42883", f"function {name}() does not exist", position=position_of(node))
-        type_name, finish = self._finisher(name, argument, node)
-        index = len(self.aggregates)
-        self.aggregates.append(Aggregate(argument.fn if argument else None, distinct, finish))
-        return Expr(type_name, lambda row, env: row[index], name=name, constant=False)
-
-    def _finisher(
-        self, name: str, argument: Expr | None, node: exp.Expression
-    ) -> tuple[str, Callable[[list[Any]], Any]]:
-        if name == "count" or argument is None:
-            return INT8, len
-        if name in ("min", "max"):
-            pick = min if name == "min" else max
-            return argument.type, lambda found: pick(found) if found else None
-        self._demand(argument, NUMBERS, name, node)
-        if name == "avg":
-            return NUMERIC, lambda found: _average(found) if found else None
-        if argument.type == INT4:
-            return INT8, lambda found: v.check_int(sum(found), INT8) if found else None
-        return NUMERIC, lambda found: _total(found) if found else None
-
     # -- helpers -------------------------------------------------------------------------------
 
     def _demand(self, value: Expr, types: Sequence[str], what: str, node: exp.Expression) -> None:
@@ -584,9 +409,8 @@ class Compiler:
                 "42883", f"{what} does not exist for type {v.title(value.type)}", position=position_of(node)
             )
 
-    def _columns(self, node: exp.Expression) -> frozenset[int]:
-        from .catalog import name_of
-
+    def columns_of(self, node: exp.Expression) -> frozenset[int]:
+        """The positions of the columns that an expression names."""
         if self.schema is None:
             return frozenset()
         places = [
@@ -609,7 +433,7 @@ def _arithmetic_fn(
     on_numerics: Callable[[Any, Any], Any],
 ) -> Fn:
     if type_name == NUMERIC:
-        left, right = _cast_fn(a.fn, a.type, NUMERIC), _cast_fn(b.fn, b.type, NUMERIC)
+        left, right = cast_fn(a.fn, a.type, NUMERIC), cast_fn(b.fn, b.type, NUMERIC)
 
         def numeric(row: Any, env: Any) -> Any:
             first, second = left(row, env), right(row, env)
@@ -625,7 +449,8 @@ def _arithmetic_fn(
     return integer
 
 
-def _cast_fn(fn: Fn, source: str, target: str) -> Fn:
+def cast_fn(fn: Fn, source: str, target: str) -> Fn:
+    """`fn` with its result cast from one type to another; NULL stays NULL."""
     if source == target or (source == INT4 and target == INT8):
         return fn
 
@@ -636,7 +461,9 @@ def _cast_fn(fn: Fn, source: str, target: str) -> Fn:
     return cast
 
 
-def _coerced(fn: Fn, coerce: Coerce) -> Fn:
+def coerced_fn(fn: Fn, coerce: Coerce) -> Fn:
+    """`fn` with its result brought to a column's scale or length; NULL stays NULL."""
+
     def coerced(row: Any, env: Any) -> Any:
         value = fn(row, env)
         return None if value is None else coerce(value)
@@ -658,17 +485,3 @@ def _like_matches(text: str, pattern: str) -> bool:
     if escaped:
         raise failure("22025", "LIKE pattern must not end with escape character")
     return re.fullmatch("".join(parts), text, re.DOTALL) is not None
-
-
-def _total(found: list[Any]) -> Decimal:
-    total = v.to_decimal(0)
-    for value in found:
-        total = v.add(total, v.to_decimal(value))
-    return total
-
-
-def _average(found: list[Any]) -> Decimal:
-    return v.divide(_total(found), Decimal(len(found)))
-
-
-__all__ = ["Aggregate", "Compiler", "Env", "Expr", "Failure", "Fn"]

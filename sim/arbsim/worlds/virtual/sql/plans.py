@@ -9,10 +9,12 @@ from typing import Any
 from sqlglot import exp
 
 from .access import Access, choose
-from .catalog import Column, Schema, name_of
+from .catalog import Column, Schema
 from .errors import failure, not_supported
-from .expressions import Aggregate, Compiler, Env, Fn
+from .expressions import Aggregate, Env, Fn
+from .functions import Compiler
 from .locks import BLOCK, KEY_SHARE, NO_KEY_UPDATE, NOWAIT, SHARE, SKIP, UPDATE
+from .names import name_of
 from .values import INT4, INT8, NUMERIC, TEXT, argument
 from .whitelist import position_of
 
@@ -265,7 +267,7 @@ def _value(node: exp.Expression, column: Column, compiler: Compiler) -> Fn:
     """The function for one assigned value, DEFAULT included."""
     if _is_default(node):
         return column.default or _null
-    compiled = compiler._compile(node)
+    compiled = compiler.compile(node)
     return compiler.assign(compiled, column.name, column.type, column.coerce)
 
 
@@ -353,7 +355,7 @@ def _update(node: exp.Update, schema: Schema) -> UpdatePlan:
     own: dict[int, frozenset[int]] = {}
     assignments = []
     for position, pair in zip(targets, pairs, strict=True):
-        own[position] = compiler._columns(pair.expression)
+        own[position] = compiler.columns_of(pair.expression)
         assignments.append((position, _value(pair.expression, schema.columns[position], compiler)))
     plan.assignments = tuple(assignments)
     plan.touches_key = any(position in schema.indexed for position in targets)

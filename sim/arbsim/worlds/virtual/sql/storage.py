@@ -32,11 +32,13 @@ class Version:
         "base_id",
         "commit_seq",
         "deleted",
+        "direct",
         "id",
         "key",
         "older",
         "readers",
         "schema",
+        "strong",
         "trace",
         "tx",
         "values",
@@ -63,6 +65,8 @@ class Version:
         self.base_id = base.id if base is not None else None
         self.trace = trace
         self.commit_seq = 0
+        self.direct = True  # False where its transaction took more than one step from `older`
+        self.strong = False  # written under a FOR UPDATE lock: it ends FOR KEY SHARE on `older`
         self.older = older
         self.tx: Transaction | None = tx
         self.readers: Transactions | None = None

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from .storage import Row, Table, Version
 
 if TYPE_CHECKING:
-    from .engine import Engine, Session
+    from .engine import Engine
     from .locks import Waiter
+    from .session import Session
     from .ssi import Serializable
 
 READ_COMMITTED, REPEATABLE_READ, SERIALIZABLE = "read committed", "repeatable read", "serializable"
