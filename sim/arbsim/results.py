@@ -1,0 +1,330 @@
+"""The document that ``arbsim run --json`` prints and ``results.json`` holds; every report is rendered from it.
+
+Money is text with two digits after the point. Times are numbers of milliseconds since the workload began, rounded to
+the microsecond. Operations are named by their ids.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from arbsim.model import Agreement, Family, Fate, FindingKind, Kind, Verdict
+
+SCHEMA_VERSION = 1
+
+Money = str
+Milliseconds = float
+Answered = Literal["yes", "no", "undecided"]
+Status = Literal["met", "broken", "undecided"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False)
+
+
+class Witness(_Part):
+    """One finding: the operations that make it, the first of them the one that is wrong."""
+
+    operations: tuple[int, ...]
+    account: int | None = None
+    amount: Money = Field(description="the money at stake in this finding")
+    time_ms: Milliseconds | None = None
+    store: str | None = Field(default=None, description="where it shows: a region, or the database")
+
+
+class Finding(_Part):
+    """All findings of one kind. ``amount`` is the money at stake in all of them."""
+
+    count: int = 0
+    amount: Money = "0.00"
+    first: Witness | None = None
+    worst: Witness | None = None
+    last: Witness | None = None
+    exact: bool = Field(default=True, description="false: a lower bound (see the design's notes)")
+
+
+class Outcomes(_Part):
+    """How many operations ended in each way. An operation that was never answered is unknown."""
+
+    accepted: int = 0
+    rejected: int = 0
+    failed: int = 0
+    unknown: int = 0
+
+
+class Rejections(_Part):
+    """Rejected withdrawals and transfers, by what any real-time order would have allowed."""
+
+    certainly_right: int = Field(default=0, description="no legal order had the funds")
+    certainly_wrong: int = Field(default=0, description="every legal order had the funds: a cost")
+    order_dependent: int = 0
+
+
+class Pair(_Part):
+    """Two operations on one account of which the second did not see the first, or waited for it."""
+
+    first: int
+    second: int
+    account: int
+    waited: bool = False
+
+
+class Contention(_Part):
+    """How often operations met. Without any, a run proves nothing."""
+
+    unseen_pairs: int = Field(default=0, description="neither had seen the other's effect when it decided")
+    waits: int = Field(default=0, description="one waited for the other")
+    examples: tuple[Pair, ...] = ()
+
+
+class Cause(_Part):
+    """Why money is missing or too much in one place."""
+
+    kind: Literal["lost", "doubled", "not-accepted", "half-transfer", "unexplained"]
+    operation: int | None = None
+    by: int | None = Field(default=None, description="the operation that overwrote it")
+    amount: Money = Field(description="signed: what it adds to the balance, wrongly")
+
+
+class BalanceRow(_Part):
+    """One account in one store whose balance differs from what was accepted."""
+
+    account: int
+    store: str
+    opening: Money
+    expected: Money = Field(description="opening balance and all accepted effects")
+    actual: Money
+    difference: Money
+    causes: tuple[Cause, ...]
+
+
+class Belief(_Part):
+    """What an operation's decider believed, and what was true of everything decided so far."""
+
+    time_ms: Milliseconds
+    place: str
+    operation: int
+    account: int
+    believed: Money
+    true: Money
+    fate: Fate | None
+
+
+class Latency(_Part):
+    """Percentiles in milliseconds by nearest rank; None where there was nothing to measure."""
+
+    count: int
+    p50_ms: Milliseconds | None = None
+    p90_ms: Milliseconds | None = None
+    p99_ms: Milliseconds | None = None
+    max_ms: Milliseconds | None = None
+
+
+class RegionLatency(_Part):
+    """How long the clients of one region (or of ``all``) waited."""
+
+    region: str
+    recorded: Latency
+    fate: Latency
+
+
+class Costs(_Part):
+    """What the design costs, whatever it is worth."""
+
+    latency: tuple[RegionLatency, ...]
+    client_retries: int = 0
+    server_retries: int = 0
+    messages_per_accepted: float | None = None
+    wan_round_trips_per_accepted: float | None = None
+    hot_key_ceiling_per_s: float | None = Field(
+        default=None,
+        description="operations a second on one account, from a run that offers more than it can do",
+    )
+    compensations: int = Field(default=0, description="accepted operations that somebody must take back")
+    agreement_lag_ms: Milliseconds | None = Field(
+        default=None,
+        description="the longest time from an effect in one store to the same effect in the last one",
+    )
+
+
+class StatementCount(_Part):
+    """A SQL statement as it was sent, and how often."""
+
+    text: str
+    count: int
+
+
+class Evidence(_Part):
+    """What a verdict stands on."""
+
+    runs: int = 1
+    orders: int | None = Field(default=None, description="how many orders were tried, where all were")
+
+
+class DesignResult(_Part):
+    """One design, judged."""
+
+    design: str
+    family: Family
+    agreement: Agreement
+    summary: str
+    claims: tuple[FindingKind, ...]
+    cure: str | None
+    own_order: str | None
+    fresh_reads: bool
+    parameters: dict[str, str]
+    steps: tuple[str, ...]
+    statements: tuple[StatementCount, ...]
+    verdict: Verdict
+    as_declared: Answered
+    reasons: tuple[str, ...] = Field(
+        default=(),
+        description="why a verdict is inconclusive: no-contention, undecided-outcomes, stopped, empty",
+    )
+    evidence: Evidence
+    final: dict[str, dict[str, Money]] = Field(description="account to store to balance")
+    outcomes: Outcomes
+    findings: dict[FindingKind, Finding]
+    rejections: Rejections
+    contention: Contention
+    differences: tuple[BalanceRow, ...] = Field(description="the first 100 balances that differ")
+    differences_count: int
+    balances_count: int
+    beliefs: tuple[Belief, ...]
+    costs: Costs
+    notes: tuple[str, ...]
+
+
+class OperationRow(_Part):
+    """One operation of the workload, with its fate in the reference and in each design."""
+
+    id: int
+    at_ms: Milliseconds
+    region: str
+    kind: Kind
+    account: int
+    to_account: int | None
+    amount: Money
+
+
+class WorkloadSummary(_Part):
+    """The workload: every operation where they are few, counts where they are many."""
+
+    operations: int
+    accounts: int
+    opening_total: Money
+    by_region: dict[str, int]
+    by_kind: dict[str, int]
+    rows: tuple[OperationRow, ...] = Field(description="all operations where there are at most 50")
+
+
+class Disagreement(_Part):
+    """An operation that does not end alike in all designs."""
+
+    operation: OperationRow
+    fates: dict[str, Fate]
+
+
+class Disagreements(_Part):
+    """Operations on whose fate designs differ."""
+
+    count: int
+    first: tuple[Disagreement, ...] = Field(description="the first 100 of them")
+
+
+class Expectation(_Part):
+    """One thing that the scenario (or, without one, the design itself) expects."""
+
+    design: str
+    what: str
+    expected: str
+    observed: str
+    status: Status
+
+
+class Caution(_Part):
+    """Something that weakens a pass. It can be silenced by its id."""
+
+    id: str
+    design: str | None
+    text: str
+    next_step: str
+
+
+class ParameterRow(_Part):
+    """A default of the models, what the scenario made of it, and where the default comes from."""
+
+    name: str
+    value: str
+    default: str
+    meaning: str
+    source: str
+
+
+class FamilyFacts(_Part):
+    """What one family of designs stands on in this scenario, as sentences."""
+
+    family: Family
+    replicas: str
+    quorum: str
+    recovery_point: str
+    gateway: str
+
+
+class Manifest(_Part):
+    """What reproduces this document."""
+
+    arbsim: str
+    scenario: dict[str, Any] = Field(description="the scenario with all defaults filled in")
+    scenario_sha256: str
+    workload_sha256: str
+    seed: int
+    world: Literal["virtual"] = "virtual"
+    replay: str
+
+
+class Results(_Part):
+    """Designs side by side on one workload."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    question: str
+    manifest: Manifest
+    workload: WorkloadSummary
+    designs: dict[str, DesignResult]
+    reference: dict[str, Money] = Field(
+        description="final balances of accounts if the operations ran one at a time in order of invocation"
+    )
+    families: tuple[FamilyFacts, ...]
+    disagreements: Disagreements
+    expectations: tuple[Expectation, ...]
+    warnings: tuple[Caution, ...]
+    parameters: tuple[ParameterRow, ...]
+    exit_code: int = Field(description="1: an expectation is broken; 3: one is undecided; 0: all are met")
+
+
+class InputMistake(_Part):
+    """A mistake in the input, with its place."""
+
+    code: str
+    file: str
+    line: int | None = None
+    column: int | None = None
+    message: str
+    hint: str | None = None
+
+
+class Failure(_Part):
+    """What ``--json`` prints where there are no results."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    error: dict[str, Any]
+    mistakes: tuple[InputMistake, ...] = ()
+    exit_code: int
+
+
+def results_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of the results."""
+    return Results.model_json_schema(mode="serialization")
