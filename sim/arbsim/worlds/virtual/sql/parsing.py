@@ -177,7 +177,7 @@ def _control(tokens: list[Any]) -> Parsed | None:
             return _modes(rest[1:], position, is_set=True)
         raise not_supported("only SET TRANSACTION is supported of SET", position)
     if first == "SHOW":
-        if rest in (["TRANSACTION_ISOLATION"], ["TRANSACTION", "ISOLATION", "LEVEL"]):
+        if " ".join(rest).strip() in ("TRANSACTION_ISOLATION", "TRANSACTION ISOLATION LEVEL"):
             return Show()
         raise not_supported("only SHOW transaction_isolation is supported of SHOW", position)
     if first == "ALTER":

@@ -23,8 +23,8 @@ class Version:
     """One version of a row: what one statement of one transaction wrote.
 
     `base` is the version from which the values were computed (None: blind, or an insert).
-    `commit_seq` is 0 until the transaction commits. `base` is dropped once no snapshot can need
-    this version; `base_id` stays.
+    `commit_seq` is 0 until the transaction commits. Once another version has taken this one's place
+    for every snapshot, its `base` is dropped, so that history does not pile up; `base_id` stays.
     """
 
     __slots__ = (
@@ -233,7 +233,6 @@ def prune(table: Table, row: Row, horizon: int) -> None:
     if version is None:
         return
     _drop_older(table, row, version)
-    version.base = None
     if version is row.current and version.deleted and row.pending is None:
         table.leave(row, version)
         row.current = None
@@ -251,4 +250,4 @@ def _drop_older(table: Table, row: Row, version: Version) -> None:
         if table.schema.indexed_values(old.values) != table.schema.indexed_values(version.values):
             table.leave(row, old)
         old.base = None
-        old = old.older
+        old.older, old = None, old.older

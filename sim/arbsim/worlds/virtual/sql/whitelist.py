@@ -142,10 +142,13 @@ def _fault(node: exp.Expression) -> str:
     allowed = _ARGUMENTS.get(name)
     if allowed is None:
         return f"{_describe(node)} is not supported; supported are {SUPPORTED_EXPRESSIONS}"
+    detail = _detail_fault(node)
+    if detail:
+        return detail
     for argument, value in node.args.items():
         if argument not in allowed and value not in (None, False, []):
             return f"{_WORDS.get(argument, argument.rstrip('_').upper())} is not supported"
-    return _detail_fault(node)
+    return ""
 
 
 def _detail_fault(node: exp.Expression) -> str:
