@@ -224,6 +224,12 @@ class Region(Protocol):
     def retried(self) -> None:
         """Count one more attempt of the operation at work by the client."""
 
+    def evaluate(self, query: str, values: Sequence[object]) -> Any:
+        """Compute a SELECT over ``$1``, ``$2``, ... in the client: no table, no trip to the database.
+
+        Raises ``asyncpg.PostgresError`` as a server would (a division by zero).
+        """
+
     def store(self) -> Store:
         """Open the balances that this region's service keeps. They begin with the opening balances."""
 

@@ -60,21 +60,18 @@ class Universe:
         self.engine = engine
         self.placement = placement
         self.distributed = engine.dialect == "yugabyte"
+        self._replica_links = [network.link(placement.leader, replica) for replica in placement.replicas]
         self.watch = TableWatch(recorder, engine, store)
 
     def pool(self, region: str) -> Pool:
         """Open a region's pool of connections."""
         return Pool(self, region)
 
-    def quorum_ns(self) -> int:
+    def quorum_ns(self, trace: Trace) -> int:
         """How long the leader waits until a majority of the replicas has a write."""
-        trace = self.kernel.trace
-        placement = self.placement
-        answers = sorted(
-            self.network.round_trip_delay_ns(placement.leader, replica, trace)
-            for replica in placement.replicas
-        )
-        return answers[placement.answers_needed - 1]
+        answers = [link.round_trip_ns(trace) for link in self._replica_links]
+        answers.sort()
+        return answers[self.placement.answers_needed - 1]
 
 
 class TableWatch:
@@ -249,8 +246,7 @@ class Connection:
         self._universe = universe
         self._kernel = universe.kernel
         self._session: Session = universe.engine.session(region)
-        self._region = region
-        self._gateway = gateway
+        self._path = Path(universe.network, region, gateway, placement.leader, universe.distributed)
         self._wrote = False
 
     # -- asyncpg's interface ---------------------------------------------------------------------------
@@ -287,78 +283,75 @@ class Connection:
     async def begin(self, statement: str) -> None:
         """Begin a transaction: a round trip to the gateway, nothing more."""
         self._wrote = False
-        trace = self._kernel.trace
-        self._session.trace = trace
+        self._session.trace = trace = self._kernel.trace
         answer = self._session.execute(statement)
         if isinstance(answer, SqlError):
             raise to_exception(answer)
-        await self._kernel.sleep_ns(
-            self._universe.network.round_trip_delay_ns(self._region, self._gateway, trace)
-        )
+        await self._kernel.sleep_ns(self._path.gateway_ns(trace))
 
     async def commit(self) -> None:
         """Commit. What was written becomes visible at the leader once a quorum has the commit."""
-        universe, trace = self._universe, self._kernel.trace
-        if not self._wrote:
+        kernel, path = self._kernel, self._path
+        trace = kernel.trace
+        if self._wrote:
+            await kernel.sleep_ns(path.there_ns(trace) + self._universe.quorum_ns(trace))
             answer = self._session.execute("COMMIT")
-            await self._kernel.sleep_ns(
-                universe.network.round_trip_delay_ns(self._region, self._gateway, trace)
-            )
+            await kernel.sleep_ns(path.back_ns(trace))
         else:
-            await self._kernel.sleep_ns(self._to_leader_ns() + universe.quorum_ns())
             answer = self._session.execute("COMMIT")
-            await self._kernel.sleep_ns(self._from_leader_ns())
+            await kernel.sleep_ns(path.gateway_ns(trace))
         if isinstance(answer, SqlError):
             raise to_exception(answer)
 
     async def rollback(self) -> None:
         """Roll back: the locks are free once the leader hears of it."""
-        await self._kernel.sleep_ns(self._to_leader_ns())
+        trace = self._kernel.trace
+        await self._kernel.sleep_ns(self._path.there_ns(trace))
         self._session.execute("ROLLBACK")
-        await self._kernel.sleep_ns(self._from_leader_ns())
+        await self._kernel.sleep_ns(self._path.back_ns(trace))
 
     async def _run(self, query: str, args: Sequence[object], timeout: float | None) -> Result:
         if timeout is not None:
             async with self._kernel.timeout_ns(round(timeout * NS_PER_S)):
                 return await self._run(query, args, None)
-        universe, session = self._universe, self._session
+        kernel, universe, session = self._kernel, self._universe, self._session
+        trace = kernel.trace
         universe.recorder.history.executed(query)
-        await self._kernel.sleep_ns(self._to_leader_ns() + universe.settings.statement_ns)
-        session.trace = trace = self._kernel.trace
+        await kernel.sleep_ns(self._path.there_ns(trace) + universe.settings.statement_ns)
+        session.trace = trace
         alone = not session.in_transaction and not query.startswith(_READS)
         if alone:
             self._wrote = False
             session.execute("BEGIN")
         answer = session.execute(query, args)
         if isinstance(answer, Waiting):
-            answer = await self._wait(answer)
+            answer = await self._wait(answer, trace)
         if isinstance(answer, SqlError):
             if alone:
                 session.execute("ROLLBACK")
             universe.recorder.history.retried(trace.operation, server=answer.server_retries)
-            await self._kernel.sleep_ns(self._from_leader_ns())
+            await kernel.sleep_ns(self._path.back_ns(trace))
             raise to_exception(answer)
         universe.watch.observe(trace, answer)
-        delay_ns = self._replication_ns(answer)
+        delay_ns = self._replication_ns(answer, trace)
         if alone:
-            answer = await self._commit_alone(answer, delay_ns)
+            await self._commit_alone(answer, delay_ns, trace)
             delay_ns = 0
-        await self._kernel.sleep_ns(delay_ns + self._from_leader_ns())
+        await kernel.sleep_ns(delay_ns + self._path.back_ns(trace))
         return answer
 
-    async def _commit_alone(self, answer: Result, delay_ns: int) -> Result:
+    async def _commit_alone(self, answer: Result, delay_ns: int, trace: Trace) -> None:
         """Commit a statement that is a transaction of its own; its locks are held until then."""
         if self._wrote:
             if not answer.work.fast_path:
-                delay_ns += self._universe.quorum_ns()
+                delay_ns += self._universe.quorum_ns(trace)
             await self._kernel.sleep_ns(delay_ns)
         done = self._session.execute("COMMIT")
         if isinstance(done, SqlError):
-            await self._kernel.sleep_ns(self._from_leader_ns())
+            await self._kernel.sleep_ns(self._path.back_ns(trace))
             raise to_exception(done)
-        return answer
 
-    def _replication_ns(self, answer: Result) -> int:
+    def _replication_ns(self, answer: Result, trace: Trace) -> int:
         """How long a statement's writes and locks take after it has run at the leader.
 
         YugabyteDB reads the row in one call and writes it in another, whose intents need a quorum; the
@@ -371,13 +364,10 @@ class Connection:
         self._wrote = self._wrote or bool(work.writes)
         if not self._universe.distributed:
             return 0
-        quorum_ns = self._universe.quorum_ns()
-        if work.fast_path:
-            return quorum_ns
-        placement, network = self._universe.placement, self._universe.network
-        return quorum_ns + network.round_trip_delay_ns(self._gateway, placement.leader, self._kernel.trace)
+        quorum_ns = self._universe.quorum_ns(trace)
+        return quorum_ns if work.fast_path else quorum_ns + self._path.leader_ns(trace)
 
-    async def _wait(self, waiting: Waiting) -> Result | SqlError:
+    async def _wait(self, waiting: Waiting, trace: Trace) -> Result | SqlError:
         """Wait for a lock; after the deadlock timeout see whether somebody must give way."""
         universe, kernel = self._universe, self._kernel
         start_ns, blockers = universe.recorder.now_ns, universe.engine.waits_for(waiting)
@@ -394,27 +384,42 @@ class Connection:
         except simpy.Interrupt:
             waiting.cancel()
             raise
-        operation = kernel.trace.operation
+        history, now_ns = universe.recorder.history, universe.recorder.now_ns
         for blocker in blockers:
             if isinstance(blocker.trace, Trace):
-                universe.recorder.history.wait(
-                    operation, blocker.trace.operation, start_ns, universe.recorder.now_ns
-                )
+                history.wait(trace.operation, blocker.trace.operation, start_ns, now_ns)
         return answer
 
-    def _to_leader_ns(self) -> int:
-        trace, network = self._kernel.trace, self._universe.network
-        there_ns = network.link(self._region, self._gateway).delay_ns(trace)
-        if self._universe.distributed:
-            there_ns += network.link(self._gateway, self._universe.placement.leader).delay_ns(trace)
-        return there_ns
 
-    def _from_leader_ns(self) -> int:
-        trace, network = self._kernel.trace, self._universe.network
-        back_ns = network.link(self._gateway, self._region).delay_ns(trace)
-        if self._universe.distributed:
-            back_ns += network.link(self._universe.placement.leader, self._gateway).delay_ns(trace)
-        return back_ns
+class Path:
+    """The way of a client's messages: to its gateway node, and from there to the leader."""
+
+    __slots__ = ("_back", "_forward", "_onward", "_returning")
+
+    def __init__(self, network: Network, region: str, gateway: str, leader: str, distributed: bool) -> None:
+        self._forward = network.link(region, gateway)
+        self._back = network.link(gateway, region)
+        # A PostgreSQL primary is its own gateway.
+        self._onward = network.link(gateway, leader) if distributed else None
+        self._returning = network.link(leader, gateway)
+
+    def gateway_ns(self, trace: Trace) -> int:
+        """From the client to its gateway and back."""
+        return self._forward.round_trip_ns(trace)
+
+    def leader_ns(self, trace: Trace) -> int:
+        """From the gateway to the leader and back."""
+        return self._onward.round_trip_ns(trace) if self._onward is not None else 0
+
+    def there_ns(self, trace: Trace) -> int:
+        """From the client to the leader."""
+        there_ns = self._forward.delay_ns(trace)
+        return there_ns + self._onward.delay_ns(trace) if self._onward is not None else there_ns
+
+    def back_ns(self, trace: Trace) -> int:
+        """From the leader to the client."""
+        back_ns = self._back.delay_ns(trace)
+        return back_ns + self._returning.delay_ns(trace) if self._onward is not None else back_ns
 
 
 class Transaction:

@@ -12,14 +12,9 @@ from hashlib import blake2b
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
+_SILVER = 0xD1342543DE82EF95  # odd, so that no step is lost; no multiple of the other
 UNIT_BITS = 32
 """A draw is an integer below 2**UNIT_BITS, to be read as a fraction of it."""
-
-
-def _finalise(z: int) -> int:
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
-    return z ^ (z >> 31)
 
 
 def purpose(name: str) -> int:
@@ -33,9 +28,11 @@ class Draws:
     __slots__ = ("_seed",)
 
     def __init__(self, seed: int) -> None:
-        self._seed = _finalise((seed * _GOLDEN + 1) & _MASK)
+        self._seed = purpose(f"seed/{seed}")
 
     def uniform(self, purpose: int, subject: int, step: int) -> int:
         """Return an integer in [0, 2**UNIT_BITS), always the same for the same arguments."""
-        z = _finalise((self._seed ^ purpose) + subject * _GOLDEN & _MASK)
-        return _finalise((z + step * _GOLDEN) & _MASK) >> (64 - UNIT_BITS)
+        z = (self._seed + purpose + subject * _GOLDEN + step * _SILVER) & _MASK
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+        return (z ^ (z >> 31)) >> 32

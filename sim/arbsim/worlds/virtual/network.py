@@ -11,9 +11,9 @@ from arbsim.worlds.virtual.kernel import Kernel, Trace
 class Network:
     """One-way delays between regions.
 
-    A delay is half the round trip, times 1 + jitter x u with u uniform in [0, 1), drawn for the operation,
-    the leg of its journey and the link. ``messages`` and ``wan_messages`` (between two regions) count what
-    was sent.
+    A delay is half the round trip, times 1 + jitter x u with u uniform in [0, 1), drawn for the operation, the leg of
+    its journey and the link. Inside a region nothing is drawn. ``messages`` and ``wan_messages`` (between two
+    regions) count what was sent.
     """
 
     def __init__(
@@ -29,9 +29,7 @@ class Network:
         self.messages = 0
         self.wan_messages = 0
         self._links = {
-            (source, target): Link(
-                self, draws, round_trip_ns[source, target], jitter_ppm, f"{source}/{target}", source != target
-            )
+            (source, target): Link(self, draws, source, target, round_trip_ns[source, target], jitter_ppm)
             for source in regions
             for target in regions
         }
@@ -40,44 +38,50 @@ class Network:
         """The way from one region to another (or to another node of the same region)."""
         return self._links[source, target]
 
-    def round_trip_delay_ns(self, source: str, target: str, trace: Trace) -> int:
-        """Count a message there and one back, and return how long both take together."""
-        return self._links[source, target].delay_ns(trace) + self._links[target, source].delay_ns(trace)
-
-    def round_trip_ns(self, source: str, target: str) -> int:
-        """The round trip without jitter."""
-        return self._links[source, target].base_ns + self._links[target, source].base_ns
-
 
 class Link:
     """The way from one region to another, for any number of connections."""
 
-    __slots__ = ("_draws", "_jitter_ppm", "_network", "_purpose", "base_ns", "wan")
+    __slots__ = ("_draws", "_network", "_purpose", "_spread_ns", "base_ns", "wan")
 
     def __init__(
-        self, network: Network, draws: Draws, round_trip_ns: int, jitter_ppm: int, name: str, wan: bool
+        self, network: Network, draws: Draws, source: str, target: str, round_trip_ns: int, jitter_ppm: int
     ) -> None:
         self._network = network
         self._draws = draws
-        self._jitter_ppm = jitter_ppm
-        self._purpose = purpose(f"network/{name}")
+        self._purpose = purpose(f"network/{source}/{target}")
+        self.wan = source != target
         self.base_ns = round_trip_ns // 2
-        self.wan = wan
+        self._spread_ns = self.base_ns * jitter_ppm // 1_000_000 if self.wan else 0
 
     def delay_ns(self, trace: Trace) -> int:
         """Count one message and return how long it takes, for the next leg of this trace."""
         network = self._network
         network.messages += 1
-        if self.wan:
-            network.wan_messages += 1
+        if not self.wan:
+            return self.base_ns
+        network.wan_messages += 1
+        return self._draw(trace, 1)
+
+    def round_trip_ns(self, trace: Trace) -> int:
+        """Count a message there and one back, and return how long both take together."""
+        network = self._network
+        network.messages += 2
+        if not self.wan:
+            return 2 * self.base_ns
+        network.wan_messages += 2
+        return self._draw(trace, 2)
+
+    def _draw(self, trace: Trace, legs: int) -> int:
         leg = trace.leg
         trace.leg = leg + 1
-        return self.delay_for_ns(trace.operation, trace.salt + leg)
+        drawn = self._draws.uniform(self._purpose, trace.operation, trace.salt + leg)
+        return legs * (self.base_ns + (self._spread_ns * drawn >> UNIT_BITS))
 
     def delay_for_ns(self, subject: int, step: int) -> int:
         """Return the delay that belongs to a subject and step, without counting a message."""
         drawn = self._draws.uniform(self._purpose, subject, step)
-        return self.base_ns + ((self.base_ns * self._jitter_ppm * drawn) >> UNIT_BITS) // 1_000_000
+        return self.base_ns + (self._spread_ns * drawn >> UNIT_BITS)
 
 
 class Channel:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from arbsim.worlds.api import Kafka, Pool, Replies
+from arbsim.worlds.virtual.database import to_exception
 from arbsim.worlds.virtual.draws import purpose
 from arbsim.worlds.virtual.kernel import NS_PER_S, Deadline, Kernel
 from arbsim.worlds.virtual.recorder import Recorder, RegionStore
+from arbsim.worlds.virtual.sql.engine import Engine, Session
+from arbsim.worlds.virtual.sql.errors import SqlError
+from arbsim.worlds.virtual.sql.results import Result
 
 EPOCH_NS = 1_767_225_600_000_000_000
 """Virtual time begins on 2026-01-01 at midnight UTC."""
@@ -67,6 +73,7 @@ class VirtualRegion:
         self._database = database
         self._kafka = kafka
         self._open_store = open_store
+        self._expressions = Expressions()
         # A part of a design draws its own network weather, whatever the other parts do.
         self.salt = purpose(f"{role}/{name}") >> 16
 
@@ -117,11 +124,52 @@ class VirtualRegion:
         trace.reads.clear()
         self._recorder.history.retried(trace.operation, client=1)
 
+    def evaluate(self, query: str, values: Sequence[object]) -> Any:
+        """Compute a SELECT over values in the client."""
+        return self._expressions.evaluate(query, values)
+
     def store(self) -> RegionStore:
         """The balances that this region's service keeps. Raises LookupError for a client."""
         if self._open_store is None:
             raise LookupError("a client has no store: only serve() may keep balances")
         return self._open_store(self.name)
+
+
+class Expressions:
+    """SQL expressions over values, computed by an engine without tables."""
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+
+    def evaluate(self, query: str, values: Sequence[object]) -> Any:
+        """Return the first column; a value's type is that of the Python object, NULL is typed by its place."""
+        if self._session is None:
+            self._session = Engine().session()
+
+        passed: list[object] = []
+
+        def typed(match: re.Match[str]) -> str:
+            value = values[int(match[1]) - 1]
+            if value is None:
+                return "NULL"
+            passed.append(value)
+            return f"${len(passed)}::{_SQL_TYPES[type(value)]}"
+
+        answer = self._session.execute(_PARAMETER.sub(typed, query), passed)
+        if isinstance(answer, SqlError):
+            raise to_exception(answer)
+        assert isinstance(answer, Result)
+        return answer.rows[0][0]
+
+
+_PARAMETER = re.compile(r"\$([0-9]+)")
+_SQL_TYPES: dict[type, str] = {
+    bool: "boolean",
+    int: "bigint",
+    Decimal: "numeric",
+    str: "text",
+    datetime: "timestamptz",
+}
 
 
 class RegionKafkaWithReplies:

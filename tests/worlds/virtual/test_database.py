@@ -1,0 +1,112 @@
+"""When things happen in the database: which trips a client waits for, and who waits for whom."""
+
+import pytest
+
+from arbsim.designs.atomic_update import AtomicUpdate, AtomicUpdateAutocommit
+from arbsim.designs.read_then_write import SelectForUpdate, SelectThenDecrement, SelectThenUpdate
+from arbsim.designs.serializable import Serializable
+from arbsim.history import OPENING
+from arbsim.model import Fate
+from tests.worlds.virtual.worlds import MS, fates, latencies_ms, run, withdraw, workload
+
+RACE = workload(withdraw(0, "west", 6000), withdraw(20, "east", 7000))
+"""West's statement reaches the leader at 30 ms; east's is there at 20 ms and commits at 60 ms."""
+
+RACE_TO_PRIMARY = workload(withdraw(0, "west", 6000), withdraw(80, "east", 7000))
+"""With a PostgreSQL primary west's BEGIN costs a trip too: its statement is there at 90 ms; east commits at 100."""
+
+
+def test_beside_the_leader_a_transaction_waits_for_two_quorums_of_the_nearest_replica() -> None:
+    # The intents and the commit each need the nearest other replica: central, 20 ms away.
+    assert latencies_ms(run(AtomicUpdate(), workload(withdraw(0, "east", 100)))) == [40.0]
+
+
+def test_far_from_the_leader_a_statement_pays_a_read_call_and_a_write_call() -> None:
+    # Read call 60, write call 60 and quorum 20, commit call 60 and quorum 20.
+    assert latencies_ms(run(AtomicUpdate(), workload(withdraw(0, "west", 100)))) == [220.0]
+
+
+def test_a_client_that_connects_to_the_leader_pays_a_trip_for_every_round() -> None:
+    # BEGIN 60, UPDATE 60 and quorum 20, COMMIT 60 and quorum 20.
+    history = run(AtomicUpdate(), workload(withdraw(0, "west", 100)), gateway="leader")
+    assert latencies_ms(history) == [220.0]
+
+
+def test_autocommit_saves_the_commit_trip() -> None:
+    # Read call 60, write call 60, two quorums of 20.
+    assert latencies_ms(run(AtomicUpdateAutocommit(), workload(withdraw(0, "west", 100)))) == [160.0]
+
+
+def test_a_postgres_primary_replicates_at_commit_alone() -> None:
+    # BEGIN, UPDATE and COMMIT 60 each, and the nearest standby 20.
+    history = run(AtomicUpdate(dialect="postgres"), workload(withdraw(0, "west", 100)))
+    assert latencies_ms(history) == [200.0]
+
+
+def test_the_loser_of_two_predicate_updates_waits_and_then_updates_no_row() -> None:
+    history = run(AtomicUpdate(), RACE)
+    assert fates(history) == ["rejected", "accepted"]
+    assert history.finals == {"database": {1: 3000}}
+    (wait,) = history.waits()
+    assert (wait.operation, wait.blocker) == (1, 2)
+    assert (wait.start_ns, wait.end_ns) == (30 * MS, 60 * MS)
+
+
+def test_the_loser_decided_on_the_balance_that_the_winner_left() -> None:
+    history = run(AtomicUpdate(), RACE)
+    reads = {read.operation: read for read in history.reads()}
+    assert reads[2].effect == OPENING
+    assert (reads[1].effect, reads[1].balance_cents) == (0, 3000)
+
+
+def test_a_postgres_loser_under_serializable_gets_40001_retries_and_then_updates_no_row() -> None:
+    history = run(Serializable(dialect="postgres"), RACE_TO_PRIMARY)
+    assert fates(history) == ["rejected", "accepted"]
+    assert history.answer_of(1).client_retries == 1
+
+
+def test_a_yugabyte_loser_under_serializable_is_restarted_inside_the_server() -> None:
+    history = run(Serializable(), RACE)
+    assert fates(history) == ["rejected", "accepted"]
+    assert history.answer_of(1).client_retries == 0
+    assert history.answer_of(1).server_retries >= 1
+
+
+@pytest.mark.parametrize("dialect", ["postgres", "yugabyte"])
+def test_read_before_write_under_serializable_is_an_error_that_the_client_must_retry(dialect: str) -> None:
+    history = run(Serializable(dialect=dialect, select_first=True), RACE)  # type: ignore[arg-type]
+    assert sorted(fates(history)) == ["accepted", "rejected"]
+    assert sum(answer.client_retries for answer in history.answers()) >= 1
+
+
+def test_an_absolute_write_after_a_stale_read_loses_an_update() -> None:
+    history = run(SelectThenUpdate(), RACE)
+    assert fates(history) == ["accepted", "accepted"]
+    effects = list(history.effects())
+    assert [effect.base for effect in effects] == [OPENING, OPENING]
+
+
+def test_a_relative_write_after_a_stale_read_is_stopped_by_the_check() -> None:
+    history = run(SelectThenDecrement(), RACE)
+    assert sorted(fates(history)) == ["accepted", "failed"]
+    (loser,) = (answer for answer in history.answers() if answer.fate is Fate.FAILED)
+    assert loser.reason == "23514 acct_balance_check"
+
+
+def test_without_a_check_the_relative_write_overdraws() -> None:
+    history = run(SelectThenDecrement(check=False), RACE)
+    assert fates(history) == ["accepted", "accepted"]
+    assert history.finals == {"database": {1: -3000}}
+    assert [effect.base for effect in history.effects()] == [OPENING, 0]
+
+
+def test_a_row_lock_cures_the_read_before_the_write() -> None:
+    history = run(SelectForUpdate(), RACE)
+    assert sorted(fates(history)) == ["accepted", "rejected"]
+
+
+def test_a_full_pool_lends_its_connections_in_order_of_asking() -> None:
+    operations = workload(
+        *(withdraw(0, "east", 100, account) for account in (1, 2, 3)), opening={1: 100, 2: 100, 3: 100}
+    )
+    assert latencies_ms(run(AtomicUpdate(), operations, pool_size=1)) == [40.0, 80.0, 120.0]
