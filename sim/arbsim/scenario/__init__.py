@@ -1,1 +1,21 @@
-"""The scenario: the YAML file that says what is run, checked before anything runs."""
+"""Scenarios: the YAML file that asks a question, read with the place of everything that is wrong in it."""
+
+from __future__ import annotations
+
+from arbsim.scenario.entries import DesignEntry
+from arbsim.scenario.expectations import CountRange, Expectation
+from arbsim.scenario.load import load_scenario
+from arbsim.scenario.mistakes import CODES, Mistake, ScenarioError, render
+from arbsim.scenario.models import Scenario
+
+__all__ = [
+    "CODES",
+    "CountRange",
+    "DesignEntry",
+    "Expectation",
+    "Mistake",
+    "Scenario",
+    "ScenarioError",
+    "load_scenario",
+    "render",
+]
