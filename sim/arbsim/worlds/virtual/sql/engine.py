@@ -63,6 +63,7 @@ class Engine:
         self.versions = 0
         self.waiting: dict[Transaction, Waiter] = {}
         self.predicate_waits: list[Waiter] = []
+        self.paused: list[Waiter] = []
         self._snapshots: dict[Transaction, int] = {}
         self._garbage: deque[tuple[int, Table, Row]] = deque()
         self._reads: dict[object, dict[tuple[str, Any], Version]] = {}
@@ -91,12 +92,10 @@ class Engine:
         wait = session.wait
         if wait is None or session.waiting is not waiting or not cycle_through(wait, self.waiting):
             return False
-        session.interrupt(Restart(DEADLOCK) if self._may_restart(session) else Failure(DEADLOCK))
+        first = session.tx is not None and session.tx.statements == 0
+        session.interrupt(Restart(DEADLOCK) if self.yugabyte and first else Failure(DEADLOCK))
         self.settle()
         return True
-
-    def _may_restart(self, session: Session) -> bool:
-        return self.yugabyte and session.tx is not None and session.tx.statements == 0
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """The committed rows of a table, in key order."""
@@ -249,7 +248,7 @@ class Engine:
 
     def settle(self) -> None:
         """Let every statement go on that can, in order of arrival, until all wait or are done."""
-        if self._draining or not (self._touched or self._ended or self.predicate_waits):
+        if self._draining or not (self._touched or self._ended or self.predicate_waits or self.paused):
             return
         self._draining = True
         try:
@@ -271,6 +270,8 @@ class Engine:
                 del self._touched[row]
             else:
                 ready.append(first)
+        if not ready and self.paused:
+            return self.paused.pop(0)
         return min(ready, key=lambda wait: wait.seq, default=None)
 
     # -- statements ----------------------------------------------------------------------------

@@ -178,6 +178,8 @@ class Statement:
         if not (plan.touches_key and self._key_changes(version, values)):
             return self._write(row, version.key, values, False, version, plan.relative)
         key = table.key_of(values) if table.schema.key else version.key
+        if tx.engine.yugabyte:
+            yield from yugabyte.await_readers(tx, table, key, UPDATE)
         written = self._write(row, key, values, False, version, plan.relative)
         yield from self._enter(row, values, version)
         return written
@@ -258,11 +260,14 @@ class Statement:
                     continue
             if tx.ssi is not None:
                 tx.engine.ssi.insert(tx.ssi, table)
+            key = table.key_of(values)
+            if tx.engine.yugabyte:
+                yield from yugabyte.await_readers(tx, table, key, UPDATE)
             row = Row()
             row.lockers[tx] = UPDATE
             tx.undo.append((row, None, 0))
             table.rows[row] = None
-            self._write(row, table.key_of(values), values, False, None, True)
+            self._write(row, key, values, False, None, True)
             yield from self._enter(row, values, None)
             count += 1
             self._return(values, rows)
@@ -300,7 +305,7 @@ class Statement:
             key = index.key_of(values)
             if key is None or (replaced is not None and index.key_of(replaced.values) == key):
                 continue
-            taken = yield from self._holder(index, key, values, row)
+            taken = yield from self._holder(index, key, row)
             if self.tx.ssi is not None:
                 self.tx.engine.ssi.enter_key(self.tx.ssi, index, key)
             if taken is not None:
@@ -312,18 +317,16 @@ class Statement:
         for number, index in enumerate(self.table.indexes):
             key = index.key_of(values)
             if key is not None and number in arbiters:
-                taken = yield from self._holder(index, key, values, None)
+                taken = yield from self._holder(index, key, None)
                 if taken is not None:
                     return taken
         return None
 
     def _holder(
-        self, index: Index, key: tuple[Any, ...], values: Values, own: Row | None
+        self, index: Index, key: tuple[Any, ...], own: Row | None
     ) -> Generator[Waiter, None, Version | None]:
         """The version that holds a key, once every transaction that may decide about it has ended."""
         while True:
-            if self.tx.engine.yugabyte:
-                yield from yugabyte.await_readers(self.tx, self.table, self._primary(values), UPDATE)
             taken, other = _taken(index, key, self.tx, own)
             if other is None:
                 return taken
@@ -332,9 +335,6 @@ class Statement:
                 yield wait
             finally:
                 wait.leave()
-
-    def _primary(self, values: Values) -> tuple[Any, ...]:
-        return tuple([values[column] for column in self.table.schema.key])
 
     def _duplicate(self, index: Index, key: tuple[Any, ...]) -> Exception:
         names = ", ".join(self.table.schema.names[column] for column in index.columns)

@@ -45,6 +45,16 @@ class Waiter:
         return not self.blockers()
 
 
+class Pause(Waiter):
+    """Waits for nobody in particular: goes on when nobody else can."""
+
+    __slots__ = ()
+
+    def blockers(self) -> list[Transaction]:
+        """Nobody."""
+        return []
+
+
 class TransactionWait(Waiter):
     """Waits for another transaction to end, as an insert does that meets its key."""
 

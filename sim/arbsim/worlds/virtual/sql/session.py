@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import yugabyte
-from .errors import IN_FAILED_TRANSACTION, Failure, Restart, SqlError, failure, not_supported
+from .errors import DEADLOCK, IN_FAILED_TRANSACTION, Failure, Restart, SqlError, failure, not_supported
 from .execute import Statement as Run
-from .locks import Waiter
+from .locks import Pause, Waiter
 from .parsing import Accepted, Begin, End, Query, Savepoint, Show, parse
 from .parsing import Statement as Text
 from .plans import InsertPlan, Plan, SelectPlan, UpdatePlan
@@ -261,6 +261,10 @@ class Session:
             except Restart as restart:
                 retries += 1
                 self._restart(tx, mark, restart, retries)
+                if restart.failure is DEADLOCK:  # let those that it blocked pass
+                    pause = Pause(tx)
+                    engine.paused.append(pause)
+                    yield pause
             except Failure as fault:
                 if retries:
                     raise Failure(replace(fault.error, server_retries=retries)) from None

@@ -67,13 +67,18 @@ class Transaction:
         self.set_level(level)
 
     def set_level(self, level: str) -> None:
-        """Set the isolation level; YugabyteDB without its flag gives Snapshot for READ COMMITTED."""
+        """Set the isolation level.
+
+        YugabyteDB without its flag gives Snapshot for READ COMMITTED; its SERIALIZABLE keeps no
+        snapshot but reads the newest version under shared locks.
+        """
         self.level = level
         effective = READ_COMMITTED if level == "read uncommitted" else level
         if effective == READ_COMMITTED and self.engine.yugabyte and not self.engine.read_committed:
             effective = REPEATABLE_READ
         self.effective = effective
-        self.keeps_snapshot = effective != READ_COMMITTED
+        locking = effective == SERIALIZABLE and self.engine.yugabyte
+        self.keeps_snapshot = effective != READ_COMMITTED and not locking
 
     def write(self, table: Table, row: Row, version: Version) -> None:
         """Put a version on top of the row; its lock is held already."""
