@@ -277,6 +277,10 @@ class History:
         ):
             yield Effect(index, operation, account, stores[store], after, base, EffectKind(kind), time_ns)
 
+    def effect_columns(self) -> tuple[array[int], ...]:
+        """The effects as columns: operation, account, code of the store, after, base, kind, time."""
+        return self._effects
+
     def reads(self) -> Iterator[Read]:
         """All balances that operations read before they decided, in the order in which it happened."""
         stores = self.stores

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from arbsim.model import Agreement, Family, Fate, FindingKind, Kind, Verdict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 Money = str
 Milliseconds = float

@@ -1,1 +1,5 @@
-"""The audit: independent checks over a history, which give findings and a verdict."""
+"""The checks over a history. They know no world: a history from a simulation and one from servers are judged alike."""
+
+from arbsim.audit.judge import audit
+
+__all__ = ["audit"]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -91,10 +92,10 @@ class TableWatch:
         """Create the tables; without ``check`` the accounts table has no CHECK constraint."""
         for text in tables:
             self._execute(text)
-        schema = self._engine.tables[ACCOUNTS].schema
-        self._balance = schema.names.index("balance")
+        table = self._engine.tables[ACCOUNTS]
+        self._balance = table.schema.names.index("balance")
         if not check:
-            schema.checks.clear()
+            table.schema = replace(table.schema, checks=[], plans={})
 
     def seed(self, opening: Mapping[int, Cents]) -> None:
         """Insert the opening balances; nothing of it enters the history."""
