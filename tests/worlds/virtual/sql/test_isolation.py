@@ -223,6 +223,18 @@ def test_savepoints_take_back_writes_and_locks() -> None:
     assert error(a.execute("ROLLBACK TO s")) == "3B001"
 
 
+def test_an_insert_goes_on_when_its_key_is_taken_back_to_a_savepoint() -> None:
+    engine = database(PLAIN)
+    a, b = engine.session("a"), engine.session("b")
+    begin(a)
+    ok(a.execute("SAVEPOINT s"))
+    ok(a.execute("INSERT INTO t VALUES (1, 1)"))
+    blocked = Blocked(b.execute("INSERT INTO t VALUES (1, 2)"))
+    ok(a.execute("ROLLBACK TO s"))
+    assert ok(blocked.outcome).rowcount == 1
+    assert error(a.execute("INSERT INTO t VALUES (1, 3)")) == "23505"
+
+
 def test_the_level_is_set_at_begin_or_before_the_first_query() -> None:
     session = accounts().session()
     assert rows(session.execute("SHOW transaction_isolation")) == [("read committed",)]

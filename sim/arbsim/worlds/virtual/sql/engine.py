@@ -128,6 +128,10 @@ class Engine:
         if row.queue is not None:
             self._touched[row] = None
 
+    def retry(self, waits: Sequence[Waiter]) -> None:
+        """What these waits are for may be gone: look again when the current call is done."""
+        self._ended += [wait for wait in waits if wait not in self._ended]
+
     def note(self, trace: object, version: Version) -> None:
         """The operation now knows this version of the row."""
         self._reads.setdefault(trace, {})[version.schema.name, version.key] = version
@@ -235,7 +239,7 @@ class Engine:
     def release_waiters(self, tx: Transaction) -> None:
         """Whoever waits for the transaction itself may look again."""
         if tx.waiters:
-            self._ended += tx.waiters
+            self.retry(tx.waiters)
             tx.waiters = []
         if tx.predicates:
             yugabyte.release(tx)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from functools import cmp_to_key
+from functools import cmp_to_key, partial
 from typing import Any
 
 from . import yugabyte
@@ -330,11 +330,14 @@ class Statement:
             taken, other = _taken(index, key, self.tx, own)
             if other is None:
                 return taken
-            wait = TransactionWait(self.tx, other)
+            wait = TransactionWait(self.tx, other, partial(self._decides, index, key, own, other))
             try:
                 yield wait
             finally:
                 wait.leave()
+
+    def _decides(self, index: Index, key: tuple[Any, ...], own: Row | None, other: Transaction) -> bool:
+        return _taken(index, key, self.tx, own)[1] is other
 
     def _duplicate(self, index: Index, key: tuple[Any, ...]) -> Exception:
         names = ", ".join(self.table.schema.names[column] for column in index.columns)

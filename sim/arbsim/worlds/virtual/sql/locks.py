@@ -7,7 +7,7 @@ that wants more passes it too (heapam.c, heap_lock_tuple).
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from .errors import failure
@@ -58,16 +58,17 @@ class Pause(Waiter):
 class TransactionWait(Waiter):
     """Waits for another transaction to end, as an insert does that meets its key."""
 
-    __slots__ = ("other",)
+    __slots__ = ("holds", "other")
 
-    def __init__(self, tx: Transaction, other: Transaction) -> None:
+    def __init__(self, tx: Transaction, other: Transaction, holds: Callable[[], bool]) -> None:
         super().__init__(tx)
         self.other = other
+        self.holds = holds
         other.waiters.append(self)
 
     def blockers(self) -> list[Transaction]:
-        """The other transaction, until it ends."""
-        return [] if self.other.ended else [self.other]
+        """The other transaction, until it ends or takes back what it did to the key."""
+        return [] if self.other.ended or not self.holds() else [self.other]
 
     def leave(self) -> None:
         """Stop waiting."""

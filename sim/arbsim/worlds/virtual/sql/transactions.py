@@ -98,6 +98,8 @@ class Transaction:
                 self.engine.touched(row)
             else:
                 self._unwrite(row, version, extra)
+        if self.waiters:
+            self.engine.retry(self.waiters)
 
     def _unwrite(self, row: Row, version: Version, table: Table) -> None:
         older = version.older
