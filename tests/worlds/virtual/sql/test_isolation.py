@@ -277,3 +277,12 @@ def test_a_session_that_waits_takes_no_other_statement() -> None:
     Blocked(b.execute(WITHDRAW, (30, 1)))
     with pytest.raises(RuntimeError, match="already waits"):
         b.execute("SELECT 1")
+
+
+def test_a_limit_in_key_order_reads_no_further_than_it_must() -> None:
+    engine = database(PLAIN, "INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)")
+    session = engine.session()
+    result = ok(session.execute("SELECT id FROM t WHERE id >= 1 AND v > 1 ORDER BY id LIMIT 1"))
+    assert result.rows == [(2,)]
+    assert len(result.work.reads) == 1
+    assert len(ok(session.execute("SELECT id FROM t ORDER BY v LIMIT 1")).work.reads) == 3

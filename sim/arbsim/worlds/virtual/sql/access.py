@@ -167,14 +167,19 @@ def _indexable(
 
 
 def scan(
-    table: Table, access: Access, where: Fn | None, tx: Transaction, env: Env
+    table: Table, access: Access, where: Fn | None, tx: Transaction, env: Env, most: int | None = None
 ) -> list[tuple[Row, Version]]:
-    """The rows that `tx` sees and the condition accepts, in the order an executor meets them."""
+    """The rows that `tx` sees and the condition accepts, in the order an executor meets them.
+
+    An index scan stops after `most` of them, and has then not looked at the rest.
+    """
     snapshot = tx.snapshot if tx.snapshot is not None else tx.engine.commit_seq
     ssi = tx.engine.ssi if tx.ssi is not None else None
     index = table.indexes[access.index] if access.index is not None else None
     found: list[tuple[Row, Version]] = []
     for key, row in _candidates(table, index, access, tx, env):
+        if most is not None and len(found) >= most and index is not None:
+            break
         version = row.visible(tx, snapshot)
         if ssi is not None and tx.ssi is not None:
             ssi.read_row(tx.ssi, row, version, index is None)

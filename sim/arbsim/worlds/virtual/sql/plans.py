@@ -50,7 +50,10 @@ class Plan:
 
 @dataclass(slots=True)
 class SelectPlan(Plan):
-    """SELECT; `sort` are (function, descending, nulls first); `lock` is a strength or 0."""
+    """SELECT; `sort` are (function, descending, nulls first); `lock` is a strength or 0.
+
+    `stops_early`: the scan gives the rows in the order asked for, so a LIMIT ends it.
+    """
 
     aggregates: tuple[Aggregate, ...] | None = None
     sort: tuple[tuple[Fn, bool, bool], ...] = ()
@@ -58,6 +61,7 @@ class SelectPlan(Plan):
     offset: Fn | None = None
     lock: int = 0
     policy: str = BLOCK
+    stops_early: bool = False
 
 
 @dataclass(slots=True)
@@ -180,6 +184,8 @@ def _select(node: exp.Select, schema: Schema | None) -> SelectPlan:
     if schema is not None:
         ordered = bool(terms) and _is_key_order(terms, schema)
         _settle_access(plan, node, compiler, ordered)
+        in_order = not terms or (ordered and plan.access.index == 0)
+        plan.stops_early = in_order and not plan.lock and plan.aggregates is None
     _finish(plan, compiler)
     return plan
 
