@@ -227,3 +227,12 @@ def test_an_unknown_table_is_a_key_error_for_the_caller_and_42p01_for_a_statemen
     outcome = engine.session().execute("SELECT * FROM nothing")
     assert isinstance(outcome, SqlError)
     assert error(outcome) == "42P01"
+
+
+def test_what_operations_read_is_kept_for_a_bounded_number_of_them() -> None:
+    engine = database(PLAIN, "INSERT INTO t VALUES (1, 1)")
+    session = engine.session()
+    for trace in range(20_010):
+        session.trace = trace
+        ok(session.execute("SELECT v FROM t WHERE id = 1"))
+    assert len(engine._reads) == 20_000

@@ -7,7 +7,7 @@ cancellation) runs it and its callback before it returns.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -29,6 +29,7 @@ from .transactions import SERIALIZABLE, Transaction
 __all__ = ["Engine", "Session", "Waiting"]
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _FIRST_XID = 733
+_MAX_TRACES = 20_000  # of operations whose reads are remembered, where nobody calls forget
 _FIRST_LSN = 0x1554F20
 
 
@@ -66,7 +67,7 @@ class Engine:
         self.paused: list[Waiter] = []
         self._snapshots: dict[Transaction, int] = {}
         self._garbage: deque[tuple[int, Table, Row]] = deque()
-        self._reads: dict[object, dict[tuple[str, Any], Version]] = {}
+        self._reads: OrderedDict[object, dict[tuple[str, Any], Version]] = OrderedDict()
         self._touched: dict[Row, None] = {}
         self._ended: list[Waiter] = []
         self._draining = False
@@ -113,7 +114,10 @@ class Engine:
         return tuple(dict.fromkeys(tx.session for tx in wait.blockers()))
 
     def forget(self, trace: object) -> None:
-        """The operation is over: drop what it read (kept to find the base of its absolute writes)."""
+        """The operation is over: drop what it read, which is kept to find the base of its writes.
+
+        Without this call the reads of the last 20,000 operations are kept.
+        """
         self._reads.pop(trace, None)
 
     # -- for the modules of this package -------------------------------------------------------
@@ -134,7 +138,12 @@ class Engine:
 
     def note(self, trace: object, version: Version) -> None:
         """The operation now knows this version of the row."""
-        self._reads.setdefault(trace, {})[version.schema.name, version.key] = version
+        known = self._reads.get(trace)
+        if known is None:
+            known = self._reads[trace] = {}
+            if len(self._reads) > _MAX_TRACES:
+                self._reads.popitem(last=False)
+        known[version.schema.name, version.key] = version
 
     def last_read(self, trace: object, replaced: Version) -> Version | None:
         """The version of the row that the operation read or wrote last."""
