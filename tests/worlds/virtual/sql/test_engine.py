@@ -236,3 +236,19 @@ def test_what_operations_read_is_kept_for_a_bounded_number_of_them() -> None:
         session.trace = trace
         ok(session.execute("SELECT v FROM t WHERE id = 1"))
     assert len(engine._reads) == 20_000
+
+
+def test_a_held_statement_keeps_its_locks_until_it_is_committed_and_counts_as_autocommit() -> None:
+    engine = database("CREATE TABLE x (id int PRIMARY KEY, v int)", "INSERT INTO x VALUES (1, 1)")
+    a, b = engine.session("a"), engine.session("b")
+    result = ok(a.execute("UPDATE x SET v = v + 1 WHERE id = 1", hold=True))
+    assert result.work.fast_path
+    blocked = Blocked(b.execute("UPDATE x SET v = v + 1 WHERE id = 1", hold=True))
+    assert engine.table("x") == [{"id": 1, "v": 1}]
+    assert ok(a.execute("COMMIT")).tag == "COMMIT"
+    assert ok(blocked.outcome).rowcount == 1
+    assert b.in_transaction
+    assert ok(b.execute("ROLLBACK")).tag == "ROLLBACK"
+    assert engine.table("x") == [{"id": 1, "v": 2}]
+    assert error(a.execute("SELECT 1/0", hold=True)) == "22012"
+    assert not a.in_transaction

@@ -69,6 +69,7 @@ class Session:
         self.waiting: Waiting | None = None
         self._steps: Generator[Waiter, None, Outcome] | None = None
         self._waited = False
+        self._hold = False
 
     def __repr__(self) -> str:
         return f"<Session {self.name}>"
@@ -88,14 +89,20 @@ class Session:
         """The level asked for, as SHOW transaction_isolation prints it."""
         return self.tx.level if self.tx is not None else READ_COMMITTED
 
-    def execute(self, sql: str, args: Sequence[object] = ()) -> Result | SqlError | Waiting:
+    def execute(
+        self, sql: str, args: Sequence[object] = (), *, hold: bool = False
+    ) -> Result | SqlError | Waiting:
         """Run a text: one statement, or without arguments several (the last one's answer counts).
 
-        Errors are values. RuntimeError is raised only if the session's last statement still waits.
+        Outside a block the transaction ends with the text. With `hold` it stays open, locks
+        included, until COMMIT or ROLLBACK is executed, for a caller to whom a commit takes time;
+        an error still ends it. Errors are values. RuntimeError is raised only if the session's
+        last statement still waits.
         """
         if self.waiting is not None:
             raise RuntimeError(f"session {self.name!r} already waits for a statement")
         self._waited = False
+        self._hold = hold
         self._steps = self._text(sql, args)
         outcome = self._advance(None)
         if outcome is not None:
@@ -188,6 +195,9 @@ class Session:
             return outcome
         if isinstance(outcome, SqlError):
             self._roll_back(tx)
+            return outcome
+        if self._hold:
+            tx.explicit = True
             return outcome
         try:
             self.engine.commit(tx)
