@@ -91,6 +91,13 @@ def test_types_are_checked_too() -> None:
     assert problem.sqlstate == "42883"
 
 
+def test_an_expression_that_is_too_deep_is_refused() -> None:
+    deep = " + ".join(["1"] * 20_000)
+    for sql in (f"SELECT {deep}", f"CREATE TABLE x (id int CHECK (id > {deep}))"):
+        assert check_statement(sql)
+        assert error(database().session().execute(sql)) in ("54001", "42601")
+
+
 def test_hostile_text_is_answered_not_raised() -> None:
     for sql in (
         "SELECT " + "(" * 5000 + "1" + ")" * 5000,

@@ -213,5 +213,9 @@ def schema_of(text: Text) -> Schema:
         assert isinstance(parsed, Query)
         if len(_SCHEMAS) >= MAX_PLANS:
             _SCHEMAS.clear()
-        schema = _SCHEMAS[text.text] = build_schema(parsed.node)  # type: ignore[arg-type]
+        try:
+            schema = build_schema(parsed.node)  # type: ignore[arg-type]
+        except RecursionError:
+            raise failure("54001", "the statement is nested too deeply") from None
+        _SCHEMAS[text.text] = schema
     return schema

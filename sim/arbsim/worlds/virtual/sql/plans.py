@@ -88,6 +88,13 @@ class DeletePlan(Plan):
 
 def compile_query(node: exp.Expression, schema: Schema | None) -> Plan:
     """The plan of a SELECT, INSERT, UPDATE or DELETE; raises Failure as a server would."""
+    try:
+        return _compile(node, schema)
+    except RecursionError:
+        raise failure("54001", "the statement is nested too deeply") from None
+
+
+def _compile(node: exp.Expression, schema: Schema | None) -> Plan:
     if isinstance(node, exp.Select):
         return _select(node, schema)
     if schema is None:
