@@ -16,7 +16,7 @@ from fractions import Fraction
 from itertools import accumulate, islice
 from operator import itemgetter
 from random import Random as Stream
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from arbsim.model import Cents, Kind, Operation, Workload
 from arbsim.scenario.models import Scenario
@@ -51,7 +51,7 @@ def build_workload(scenario: Scenario, seed: int | None = None) -> Workload:
 
 
 def _generate(scenario: Scenario, recipe: Recipe, seed: int) -> tuple[Operation, ...]:
-    accounts = tuple(scenario.accounts)
+    accounts = AccountChooser(tuple(scenario.accounts), recipe.accounts)
     streams = [
         _region_operations(region, share, recipe, accounts, f"{seed}/{region}")
         for region, share in _shares(scenario.client_regions, recipe).items()
@@ -85,15 +85,15 @@ _Draft = tuple[int, str, Kind, int, Cents, int | None]
 
 
 def _region_operations(
-    region: str, share: Fraction, recipe: Recipe, accounts: Sequence[int], stream: str
+    region: str, share: Fraction, recipe: Recipe, accounts: AccountChooser, stream: str
 ) -> Iterator[_Draft]:
     """Yield one region's operations without end: time, region, kind, account, cents, target."""
     load = recipe.regions.get(region)
     mix = load.mix if load is not None and load.mix is not None else recipe.mix
-    draw_kind = weighted(list(mix), list(mix.values()), _stream(f"{stream}/kind"))
-    draw_account = account_draw(accounts, recipe.accounts, _stream(f"{stream}/account"))
+    draw_kind = Wheel(list(mix), list(mix.values())).drawn_by(_stream(f"{stream}/kind"))
+    draw_account = accounts.drawn_by(_stream(f"{stream}/account"))
     draw_cents = amount_draw(recipe.amounts, _stream(f"{stream}/amount"))
-    draw_target = account_draw(accounts, AccountChoice(), _stream(f"{stream}/target"))
+    draw_target = evenly(accounts.accounts, _stream(f"{stream}/target"))
     for at_ns in arrival_times(recipe.arrivals, recipe.arrivals.rate * share, _stream(f"{stream}/arrivals")):
         kind = draw_kind()
         account = draw_account()
@@ -112,13 +112,13 @@ def _stream(name: str) -> Stream:
     return Stream(name)  # noqa: S311  (nothing here is a secret)
 
 
-def arrival_times(arrivals: Arrivals, rate: Fraction, random: Stream) -> Iterator[int]:
+def arrival_times(arrivals: Arrivals, rate: Fraction, stream: Stream) -> Iterator[int]:
     """Yield times in nanoseconds, in whole microseconds, never decreasing, without end."""
     if arrivals.process == "bursts":
-        yield from _burst_times(arrivals, rate, random)
+        yield from _burst_times(arrivals, rate, stream)
         return
     mean_us = float(Fraction(1_000_000) / rate)
-    draw = random.random
+    draw = stream.random
     at_us = 0.0
     if arrivals.process == "uniform":
         # A random phase, or all regions would begin at the same instant for ever.
@@ -132,7 +132,7 @@ def arrival_times(arrivals: Arrivals, rate: Fraction, random: Stream) -> Iterato
         yield round(at_us) * NS_PER_US
 
 
-def _burst_times(arrivals: Arrivals, rate: Fraction, random: Stream) -> Iterator[int]:
+def _burst_times(arrivals: Arrivals, rate: Fraction, stream: Stream) -> Iterator[int]:
     """Yield bursts that begin like a Poisson process; a burst spreads evenly over its length.
 
     A burst that begins while another lasts follows it, so times never decrease.
@@ -143,43 +143,60 @@ def _burst_times(arrivals: Arrivals, rate: Fraction, random: Stream) -> Iterator
     begins_us = 0.0
     free_us = 0.0
     while True:
-        begins_us -= math.log(1.0 - random.random()) * mean_us
+        begins_us -= math.log(1.0 - stream.random()) * mean_us
         first_us = max(begins_us, free_us)
         for number in range(size):
             yield round(first_us + within_us * number / size) * NS_PER_US
         free_us = first_us + within_us
 
 
-def account_draw(accounts: Sequence[int], choice: AccountChoice, random: Stream) -> Callable[[], int]:
-    """Return a function that draws an account. The first accounts are the hot ones."""
-    if choice.distribution == "uniform":
-        count, draw = len(accounts), random.random
-        return lambda: accounts[int(draw() * count)]
-    exponent = DEFAULT_EXPONENT if choice.exponent is None else float(choice.exponent)
-    weights = [rank**-exponent for rank in range(1, len(accounts) + 1)]
-    return weighted(accounts, weights, random)
+class Wheel(Generic[T]):
+    """Values drawn in proportion to their weights, by the inverse of the sum of the weights."""
+
+    def __init__(self, values: Sequence[T], weights: Sequence[float]) -> None:
+        kept = [(value, weight) for value, weight in zip(values, weights, strict=True) if weight > 0]
+        total = math.fsum(weight for _, weight in kept)
+        self.values = [value for value, _ in kept]
+        self.bounds = list(accumulate(weight / total for _, weight in kept))
+        # The parts may add up to a little less than one, and a draw may lie between.
+        self.bounds[-1] = 1.0
+
+    def drawn_by(self, stream: Stream) -> Callable[[], T]:
+        """Return a function that draws from one stream."""
+        values, bounds, draw = self.values, self.bounds, stream.random
+        return lambda: values[bisect_right(bounds, draw())]
 
 
-def weighted(values: Sequence[T], weights: Sequence[float], random: Stream) -> Callable[[], T]:
-    """Return a function that draws values in proportion to their weights, by the inverse of the sum."""
-    drawn = [(value, weight) for value, weight in zip(values, weights, strict=True) if weight > 0]
-    kept = [value for value, _ in drawn]
-    total = math.fsum(weight for _, weight in drawn)
-    bounds = list(accumulate(weight / total for _, weight in drawn))
-    last, draw = len(kept) - 1, random.random
-    # The sum of the parts may end a little below one.
-    return lambda: kept[min(bisect_right(bounds, draw()), last)]
+def evenly(values: Sequence[T], stream: Stream) -> Callable[[], T]:
+    """Return a function that draws values that are all alike."""
+    count, draw = len(values), stream.random
+    return lambda: values[int(draw() * count)]
 
 
-def amount_draw(amounts: Amounts, random: Stream) -> Callable[[], Cents]:
+class AccountChooser:
+    """Which account an operation touches. With zipf the first accounts are the hot ones."""
+
+    def __init__(self, accounts: Sequence[int], choice: AccountChoice) -> None:
+        self.accounts = accounts
+        self._wheel: Wheel[int] | None = None
+        if choice.distribution == "zipf":
+            exponent = DEFAULT_EXPONENT if choice.exponent is None else float(choice.exponent)
+            self._wheel = Wheel(accounts, [rank**-exponent for rank in range(1, len(accounts) + 1)])
+
+    def drawn_by(self, stream: Stream) -> Callable[[], int]:
+        """Return a function that draws from one stream."""
+        return evenly(self.accounts, stream) if self._wheel is None else self._wheel.drawn_by(stream)
+
+
+def amount_draw(amounts: Amounts, stream: Stream) -> Callable[[], Cents]:
     """Return a function that draws an amount in cents."""
     if amounts.weights is not None:
-        return weighted(list(amounts.weights), list(amounts.weights.values()), random)
+        return Wheel(list(amounts.weights), list(amounts.weights.values())).drawn_by(stream)
     if amounts.fixed is not None:
         fixed = amounts.fixed
         return lambda: fixed
     lowest, highest = amounts.from_ or 1, amounts.to or 1
-    count, draw = highest - lowest + 1, random.random
+    count, draw = highest - lowest + 1, stream.random
     return lambda: lowest + int(draw() * count)
 
 

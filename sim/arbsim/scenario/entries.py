@@ -15,7 +15,7 @@ from arbsim.model import Kind, Nanoseconds
 from arbsim.parameters import parameter
 from arbsim.scenario.mistakes import nearest
 from arbsim.scenario.quantities import Duration, OneOf, Quantity, Switch, Text, Whole, fault
-from arbsim.scenario.values import DelayAboveZero, Section
+from arbsim.scenario.values import EXACTLY_ONE_KEY, DelayAboveZero, Section
 from arbsim.transaction import Condition, Isolation, SqlTransaction, Statement, Step, Think
 
 DESIGNS_MAX = 100
@@ -116,6 +116,8 @@ SqlText = Annotated[str, Text(at_most=4000, lines=True)]
 
 class SqlStep(Section):
     """One step: exactly one of these keys."""
+
+    model_config = EXACTLY_ONE_KEY
 
     statement: SqlText | None = Field(
         default=None,

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WrapSerializer, model_validator
 
 from arbsim.model import FindingKind
-from arbsim.scenario.quantities import Text, Whole, fault
-from arbsim.scenario.values import Account, FateWord, FinalBalance, Number, Section, VerdictWord
+from arbsim.scenario.quantities import Text, fault
+from arbsim.scenario.values import Account, FateWord, FinalBalance, Number, OperationId, Section, VerdictWord
 
 
 class CountRange(Section):
@@ -62,7 +62,6 @@ Balances = Annotated[
 Fates = Annotated[
     tuple[FateWord, ...], Field(min_length=1), BeforeValidator(_listed), WrapSerializer(_unlisted)
 ]
-OperationId = Annotated[int, Whole(at_least=1, at_most=1_000_000)]
 SqlStateName = Annotated[str, Text(at_most=60)]
 
 

@@ -20,6 +20,15 @@ def keys_at(path: tuple[int | str, ...], data: Any) -> Iterable[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
+def meaning_at(path: tuple[int | str, ...], data: Any) -> str:
+    """Return what the key at the end of a path means, in one sentence; empty where nothing says it."""
+    model = _model_at(path[:-1], data)
+    for name, field in model.model_fields.items() if model is not None else ():
+        if path[-1] in (name, field.alias):
+            return (field.description or "").partition(";")[0]
+    return ""
+
+
 def _model_at(path: tuple[int | str, ...], data: Any) -> type[BaseModel] | None:
     if path[:1] == ("accounts",):
         return AlikeAccounts

@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from arbsim.scenario.keys import keys_at
+from arbsim.scenario.keys import keys_at, meaning_at
 from arbsim.scenario.mistakes import MISTAKES_MAX, Mistake, ScenarioError, nearest
 from arbsim.scenario.models import Scenario
 from arbsim.scenario.names import Names
-from arbsim.scenario.nodes import Mapping, Node, compose, find, plain
+from arbsim.scenario.nodes import Mapping, Node, Scalar, compose, find, plain
 from arbsim.scenario.nodes import Sequence as ListNode
 from arbsim.scenario.source import STDIN, Source, read_source
 from arbsim.scenario.statements import SqlCheck, check_scenario_sql
@@ -45,7 +45,7 @@ def parse_scenario(source: Source, *, folder: Path, check_sql: SqlCheck | None =
     file = workload.get("trace") if isinstance(workload, dict) else None
     if isinstance(file, str):
         trace, wrong = load_trace(file, folder, source, find(root, ("workload", "trace")), names)
-        names = replace(names, trace=trace)
+        names = replace(names, trace=trace, operations=len(trace.operations) if trace is not None else None)
         mistakes += wrong
     scenario = None
     try:
@@ -96,6 +96,7 @@ def _mistake(source: Source, root: Node, data: Any, detail: ErrorDetails) -> Mis
         code, message, hint = told["code"], told["message"], told["hint"]
     elif kind == "missing":
         code, message = "E107", f'the key "{path[-1]}" is missing'
+        hint = meaning_at(path, data)
         node = find(root, path[:-1], key=True)
     elif kind == "extra_forbidden":
         code, message = "E108", f'unknown key "{str(path[-1])[:60]}"'
@@ -105,7 +106,10 @@ def _mistake(source: Source, root: Node, data: Any, detail: ErrorDetails) -> Mis
     elif kind in ("too_short", "too_long"):
         code = "E107" if kind == "too_short" else "E111"
         bound = told.get("min_length", told.get("max_length"))
-        message = f"at {'least' if kind == 'too_short' else 'most'} {bound} expected here"
+        message = "this is empty" if kind == "too_short" else f"at most {bound} entries were expected here"
+    if not node.is_filled and isinstance(node, Scalar):
+        # Where nothing was written there is nothing to underline but the key.
+        node = find(root, path, key=True)
     # A whole mapping or list is too much to underline: its first line says where it is.
     end = min(node.end, _line_end(source, node.start))
     return source.mistake(code, node.start, end, message, hint)

@@ -8,6 +8,7 @@ from itertools import permutations
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -110,7 +111,7 @@ def _read_round_trips(raw: Any, info: ValidationInfo) -> str | dict[str, int]:
     if isinstance(raw, dict):
         table = _RoundTripTable.model_validate({"round_trips": raw}, context=info.context).round_trips
         names = names_of(info)
-        if names is not None:
+        if names is not None and names.regions:
             _check_complete(table, names)
         return table
     if raw is not None and not isinstance(raw, str):
@@ -125,17 +126,18 @@ def _write_round_trips(value: str | dict[str, int]) -> Any:
     return {key: Duration().write(trip) for key, trip in value.items()}
 
 
-class _RoundTripTable(Section):
-    round_trips: dict[str, Annotated[int, Duration(at_least=1, at_most=10 * 60 * 10**9)]]
+def _known_pair(key: str, info: ValidationInfo) -> str:
+    names = names_of(info)
+    if names is not None and names.regions:
+        split_pair(key, names.regions)
+    return key
 
-    @field_validator("round_trips")
-    @classmethod
-    def _pairs(cls, table: dict[str, int], info: ValidationInfo) -> dict[str, int]:
-        names = names_of(info)
-        if names is not None:
-            for key in table:
-                split_pair(key, names.regions)
-        return table
+
+_Pair = Annotated[str, Text(at_most=100), AfterValidator(_known_pair)]
+
+
+class _RoundTripTable(Section):
+    round_trips: dict[_Pair, DelayAboveZero]
 
 
 def _check_complete(table: dict[str, int], names: Names) -> None:
@@ -292,15 +294,15 @@ class Scenario(Section):
     regions: dict[NewName, RegionSpec] = Field(
         min_length=1, max_length=REGIONS_MAX, description="The regions, by a name of your own."
     )
-    network: Network = Network()
-    database: Database = Database()
-    kafka: Kafka = Kafka()
-    cdc: Cdc = Cdc()
+    network: Network = Field(default=Network(), description="How long messages take.")
+    database: Database = Field(default=Database(), description="The SQL database.")
+    kafka: Kafka = Field(default=Kafka(), description="The Kafka clusters.")
+    cdc: Cdc = Field(default=Cdc(), description="The connector from the database to Kafka.")
     accounts: Accounts = Field(
         description="The accounts and their opening balances, such as {1: 100.00}, or {count: 1000, balance:"
         " 100.00} for accounts 1 to 1000."
     )
-    workload: WorkloadSpec
+    workload: WorkloadSpec = Field(description="What the clients do.")
     designs: tuple[
         Annotated[
             DesignEntry,

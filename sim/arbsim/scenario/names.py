@@ -18,12 +18,16 @@ from arbsim.scenario.presets import DEFAULT_PRESET, PRESETS, locations
 from arbsim.scenario.quantities import fault
 
 ACCOUNTS_MAX = 1_000_000
-_ACCOUNT = re.compile("[0-9]{1,19}")
+_NUMBER = re.compile("[0-9]{1,19}")
 
 
 @dataclass(frozen=True)
 class Names:
-    """What references can refer to. ``accounts`` is None where the accounts cannot be made out."""
+    """What references can refer to.
+
+    ``regions`` is empty and ``accounts`` is None where they cannot be made out; then nothing is held against a
+    reference to one.
+    """
 
     regions: tuple[str, ...]
     client_regions: tuple[str, ...]
@@ -31,6 +35,8 @@ class Names:
     """The preset of round trips; None where the scenario has a table of its own."""
     accounts: Container[int] | None
     designs: tuple[str, ...]
+    operations: int | None = None
+    """How many operations there are, or None where that cannot be made out."""
     trace: Any = None
     """What the trace file held, or None."""
 
@@ -45,7 +51,8 @@ class Names:
             client_regions=tuple(name for name in regions if details[name].get("clients") != "false"),
             preset=_preset(data.get("network")),
             accounts=_accounts(data.get("accounts")),
-            designs=tuple(_design_names(data.get("designs"))),
+            designs=tuple(dict.fromkeys(_design_names(data.get("designs")))),
+            operations=_operations(data.get("workload")),
         )
 
 
@@ -59,10 +66,20 @@ def _accounts(raw: Any) -> Container[int] | None:
         return None
     if "count" in raw:
         count = raw["count"]
-        if not isinstance(count, str) or _ACCOUNT.fullmatch(count) is None or int(count) > ACCOUNTS_MAX:
+        if not isinstance(count, str) or _NUMBER.fullmatch(count) is None or int(count) > ACCOUNTS_MAX:
             return None
         return range(1, int(count) + 1)
-    return frozenset(int(key) for key in raw if _ACCOUNT.fullmatch(key))
+    return frozenset(map(int, raw)) if raw and all(map(_NUMBER.fullmatch, raw)) else None
+
+
+def _operations(raw: Any) -> int | None:
+    if not isinstance(raw, dict):
+        return None
+    listed, recipe = raw.get("operations"), raw.get("generate")
+    count = recipe.get("operations") if isinstance(recipe, dict) else None
+    if isinstance(count, str) and _NUMBER.fullmatch(count):
+        return int(count)
+    return len(listed) if isinstance(listed, list) else None
 
 
 def _design_names(raw: Any) -> list[str]:
@@ -91,7 +108,7 @@ def known_location(place: str, info: ValidationInfo) -> str:
 def known_region(name: str, info: ValidationInfo) -> str:
     """Check that a region exists."""
     names = names_of(info)
-    if names is not None and name not in names.regions:
+    if names is not None and names.regions and name not in names.regions:
         raise fault("E103", f'unknown region "{name}"', nearest(name, names.regions))
     return name
 
@@ -100,7 +117,7 @@ def client_region(name: str, info: ValidationInfo) -> str:
     """Check that a region exists and has clients."""
     known_region(name, info)
     names = names_of(info)
-    if names is not None and name not in names.client_regions:
+    if names is not None and names.client_regions and name not in names.client_regions:
         hint = f"regions with clients: {', '.join(names.client_regions)}"
         raise fault("E112", f'the region "{name}" has no clients (clients: false)', hint)
     return name
@@ -112,6 +129,14 @@ def known_account(account: int, info: ValidationInfo) -> int:
     if names is not None and names.accounts is not None and account not in names.accounts:
         raise fault("E103", f"account {account} was not opened", f"accounts: {_told(names.accounts)}")
     return account
+
+
+def known_operation(number: int, info: ValidationInfo) -> int:
+    """Check that the workload has an operation of this number."""
+    names = names_of(info)
+    if names is not None and names.operations is not None and number > names.operations:
+        raise fault("E103", f"there is no operation {number}", f"operations: 1 to {names.operations}")
+    return number
 
 
 def known_design(name: str, info: ValidationInfo) -> str:

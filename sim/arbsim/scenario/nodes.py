@@ -83,8 +83,9 @@ def compose(source: Source) -> tuple[Node | None, list[Mistake]]:
         composer.mistakes.append(source.mistake("E102", 0, 1, "this is not YAML"))
     except _TooMuchError:
         pass
-    if any(mistake.code in _FATAL for mistake in composer.mistakes):
-        raise ScenarioError(composer.mistakes)
+    fatal = [mistake for mistake in composer.mistakes if mistake.code in _FATAL]
+    if fatal:
+        raise ScenarioError(fatal)
     return composer.root, composer.mistakes
 
 

@@ -124,8 +124,8 @@ class Duration(Quantity):
         return nanoseconds
 
     def write(self, value: int) -> str:
-        """Write milliseconds, or seconds from one second on, with all digits that matter."""
-        unit, size = ("s", S) if value >= S or value == 0 else ("ms", MS)
+        """Write milliseconds, seconds from one second on, nanoseconds below one microsecond, without loss."""
+        unit, size = ("s", S) if value >= S or value == 0 else ("ms", MS) if value >= US else ("ns", NS)
         return f"{plain_decimal(Decimal(value) / size)} {unit}"
 
     def schema(self) -> dict[str, Any]:

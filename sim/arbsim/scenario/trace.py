@@ -17,7 +17,8 @@ from arbsim.scenario.names import Names
 from arbsim.scenario.nodes import Node
 from arbsim.scenario.quantities import INT64_MAX, Duration, Money, Whole, fault
 from arbsim.scenario.source import Source, read_source
-from arbsim.scenario.workloads import OPERATIONS_MAX, Trace, check_target
+from arbsim.scenario.values import OPERATIONS_MAX
+from arbsim.scenario.workloads import Trace, check_target
 
 TRACE_BYTES_MAX = 100_000_000
 COLUMNS = ("at", "at_ms", "region", "kind", "account", "to_account", "amount")

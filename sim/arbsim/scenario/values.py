@@ -9,7 +9,14 @@ from typing import Annotated, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from arbsim.model import Fate, Kind
-from arbsim.scenario.names import client_region, known_account, known_design, known_location, known_region
+from arbsim.scenario.names import (
+    client_region,
+    known_account,
+    known_design,
+    known_location,
+    known_operation,
+    known_region,
+)
 from arbsim.scenario.quantities import (
     CENTS_MAX,
     INT64_MAX,
@@ -35,6 +42,11 @@ class Section(BaseModel):
         frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True
     )
 
+
+EXACTLY_ONE_KEY = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+"""For a section of which exactly one key is to be written."""
+
+OPERATIONS_MAX = 1_000_000
 
 Dialect = Literal["postgres", "yugabyte"]
 Gateway = Literal["nearest", "leader"]
@@ -73,5 +85,6 @@ Balance = Annotated[int, Money(at_least=0)]
 FinalBalance = Annotated[int, Money(at_least=-1000 * CENTS_MAX, at_most=1000 * CENTS_MAX)]
 NewAccount = Annotated[int, Whole(at_least=1)]
 Account = Annotated[int, Whole(at_least=1), AfterValidator(known_account)]
+OperationId = Annotated[int, Whole(at_least=1, at_most=OPERATIONS_MAX), AfterValidator(known_operation)]
 Seed = Annotated[int, Whole(at_most=INT64_MAX)]
 Number = Annotated[int, Whole(at_most=10**12)]

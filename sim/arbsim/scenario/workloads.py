@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import (
+    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -18,8 +19,10 @@ from pydantic import (
 
 from arbsim.model import Kind, Operation
 from arbsim.scenario.names import names_of
-from arbsim.scenario.quantities import Text, Whole, fault
+from arbsim.scenario.quantities import DAY, S, Text, Whole, fault
 from arbsim.scenario.values import (
+    EXACTLY_ONE_KEY,
+    OPERATIONS_MAX,
     Account,
     Amount,
     ClientRegionName,
@@ -34,12 +37,14 @@ from arbsim.scenario.values import (
     Yes,
 )
 
-OPERATIONS_MAX = 1_000_000
 _WHOLE_SHARE = 1_000_000
+TIME_MAX = 7 * DAY
 
 
 class ListedOperation(Section):
     """One operation: when, where, what, on which account."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [kind.value]} for kind in Kind]})
 
     at: Time = Field(description="When the client begins, counted from the start of the run.")
     region: ClientRegionName = Field(description="Where the client is.")
@@ -51,7 +56,7 @@ class ListedOperation(Section):
         default=None, description="Move this amount from `account` to `to_account`."
     )
     read: Yes | None = Field(default=None, description="`read: true` asks for the balance.")
-    account: Account
+    account: Account = Field(description="The account that is read or changed.")
     to_account: Account | None = Field(default=None, description="Where a transfer goes.")
 
     @model_validator(mode="after")
@@ -186,9 +191,9 @@ class Recipe(Section):
     operations: Annotated[int, Whole(at_least=1, at_most=OPERATIONS_MAX)] = Field(
         description="How many operations, in all regions together."
     )
-    arrivals: Arrivals
-    accounts: AccountChoice = AccountChoice()
-    amounts: Amounts
+    arrivals: Arrivals = Field(description="When operations begin.")
+    accounts: AccountChoice = Field(default=AccountChoice(), description="Which accounts they touch.")
+    amounts: Amounts = Field(description="How much they move.")
     mix: dict[KindWord, Share] = Field(
         description="How often each kind comes, such as {withdraw: 60 %, deposit: 30 %, read: 10 %}."
     )
@@ -207,6 +212,8 @@ class Recipe(Section):
             )
         if names is not None and len(named) == len(names.client_regions):
             check_whole(named, "shares of the regions")
+        if self.operations * S > TIME_MAX * self.arrivals.rate:
+            raise fault("E111", "at this rate the operations take longer than 7 days", "raise arrivals.rate")
         self._check_transfers(info)
         return self
 
@@ -245,6 +252,8 @@ TraceFile = Annotated[
 
 class WorkloadSpec(Section):
     """What the clients do: exactly one of ``operations``, ``generate`` and ``trace``."""
+
+    model_config = EXACTLY_ONE_KEY
 
     operations: tuple[ListedOperation, ...] | None = Field(
         default=None,
