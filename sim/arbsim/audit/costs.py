@@ -10,6 +10,14 @@ from arbsim.results import Costs, Latency, RegionLatency
 
 EVERYWHERE = "all"
 
+SATURATED = "the run saturated: "
+"""How the note of a saturated run begins."""
+
+SATURATION_FACTOR = 3
+SATURATION_NS = 100_000_000
+SATURATION_OPERATIONS = 100
+"""Operations below which the first and the last quarter are too few to be compared."""
+
 
 def ms(time_ns: int) -> float:
     """Nanoseconds as milliseconds, rounded to the microsecond."""
@@ -57,6 +65,26 @@ def _latencies(history: History, answers: Sequence[Answer]) -> tuple[RegionLaten
         fate=percentiles([one for several in fate.values() for one in several]),
     )
     return (*rows, everything)
+
+
+def saturation_note(history: History) -> str | None:
+    """Say so where the last quarter of the operations waited far longer for their fates than the first.
+
+    Far longer is at least SATURATION_FACTOR times as long and SATURATION_NS more, by the median: work piles up faster
+    than it is done, so that latencies depend on how long the run was.
+    """
+    waited = [
+        answer.answered_ns - answer.invoked_ns
+        for answer in history.answers()
+        if answer.answered_ns != MISSING and answer.fate is not Fate.UNKNOWN
+    ]
+    if len(waited) < SATURATION_OPERATIONS:
+        return None
+    quarter = len(waited) // 4
+    first, last = (sorted(part)[(quarter - 1) // 2] for part in (waited[:quarter], waited[-quarter:]))
+    if last < SATURATION_FACTOR * first or last < first + SATURATION_NS:
+        return None
+    return f"{SATURATED}half of the first quarter of operations waited up to {ms(first)} ms, of the last {ms(last)} ms"
 
 
 def percentiles(latencies_ns: Sequence[int]) -> Latency:

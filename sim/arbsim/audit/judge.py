@@ -13,7 +13,7 @@ from arbsim.audit.balances import (
     half_transfers,
     versions_of,
 )
-from arbsim.audit.costs import costs_of, ms
+from arbsim.audit.costs import costs_of, ms, saturation_note
 from arbsim.audit.decisions import Meetings, beliefs, meetings, refusals, stale_reads
 from arbsim.audit.overdraft import Overdrafts, in_own_order, in_real_time
 from arbsim.history import History
@@ -248,7 +248,7 @@ def _result(
         balances_count=len(balances),
         beliefs=_beliefs(history, versions, findings, met),
         costs=costs_of(history, findings[FindingKind.OVERDRAFT].count),
-        notes=tuple(history.notes),
+        notes=(*history.notes, *filter(None, [saturation_note(history)])),
     )
 
 
