@@ -7,16 +7,20 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arbsim.worlds.api import Kafka, Pool, Replies
 from arbsim.worlds.virtual.database import to_exception
 from arbsim.worlds.virtual.draws import purpose
-from arbsim.worlds.virtual.kernel import NS_PER_S, Deadline, Kernel
+from arbsim.worlds.virtual.kernel import NS_PER_S, Deadline, Kernel, Trace
 from arbsim.worlds.virtual.recorder import Recorder, RegionStore
+from arbsim.worlds.virtual.replies import Replies as RepliesReader
 from arbsim.worlds.virtual.sql.engine import Engine, Session
 from arbsim.worlds.virtual.sql.errors import SqlError
 from arbsim.worlds.virtual.sql.results import Result
+
+if TYPE_CHECKING:
+    from arbsim.worlds.virtual.kafka.clusters import RegionKafka
 
 EPOCH_NS = 1_767_225_600_000_000_000
 """Virtual time begins on 2026-01-01 at midnight UTC."""
@@ -59,7 +63,7 @@ class VirtualRegion:
         places: Places,
         recorder: Recorder,
         database: Pool | None,
-        kafka: RegionKafkaWithReplies | None,
+        messaging: Messaging | None,
         open_store: Callable[[str], RegionStore] | None,
     ) -> None:
         self.name = name
@@ -71,7 +75,7 @@ class VirtualRegion:
         self._recorder = recorder
         self._kernel: Kernel = recorder.kernel
         self._database = database
-        self._kafka = kafka
+        self._messaging = messaging
         self._open_store = open_store
         self._expressions = Expressions()
         # A part of a design draws its own network weather, whatever the other parts do.
@@ -87,15 +91,16 @@ class VirtualRegion:
     @property
     def kafka(self) -> Kafka:
         """The clusters. Raises LookupError where the design asked for no topic."""
-        if self._kafka is None:
-            raise LookupError("this design has no Kafka: name a topic in its resources")
-        return self._kafka.kafka
+        return self._messages().kafka
 
     async def replies(self, topic: str, cluster: str = "local") -> Replies:
         """Listen to replies; the listener is shared by the region's clients."""
-        if self._kafka is None:
+        return self._messages().replies(topic, cluster)
+
+    def _messages(self) -> Messaging:
+        if self._messaging is None:
             raise LookupError("this design has no Kafka: name a topic in its resources")
-        return await self._kafka.replies(topic, cluster)
+        return self._messaging
 
     async def sleep(self, seconds: float) -> None:
         """Wait in virtual time."""
@@ -172,17 +177,22 @@ _SQL_TYPES: dict[type, str] = {
 }
 
 
-class RegionKafkaWithReplies:
-    """A region's way to the clusters for one role; producers and reply readers are opened once."""
+class Messaging:
+    """A region's way to the clusters for one role; each reply topic has one reader."""
 
-    def __init__(self, kafka: Any, open_replies: Any) -> None:
-        self.kafka: Kafka = kafka
-        self._open_replies = open_replies
-        self._replies: dict[tuple[str, str], Replies] = {}
+    def __init__(
+        self, kernel: Kernel, kafka: RegionKafka, region: str, is_ours: Callable[[int], bool]
+    ) -> None:
+        """``is_ours`` says whether an operation is one of this region's clients'."""
+        self.kafka = kafka
+        self._kernel = kernel
+        self._is_ours = is_ours
+        self._replies: dict[tuple[str, str], RepliesReader] = {}
 
-    async def replies(self, topic: str, cluster: str) -> Replies:
+    def replies(self, topic: str, cluster: str) -> RepliesReader:
         """Open the reader of a reply topic, or return the one that is open."""
         place = (topic, cluster)
         if place not in self._replies:
-            self._replies[place] = await self._open_replies(self.kafka, topic, cluster)
+            reader = self._replies[place] = RepliesReader(self._kernel)
+            self._kernel.spawn(reader.read(self.kafka, topic, cluster, self._is_ours), Trace(0))
         return self._replies[place]

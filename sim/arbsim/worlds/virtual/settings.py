@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from arbsim.worlds.virtual.kafka.cluster import KafkaTimings
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +45,5 @@ class Settings:
     jitter_ppm: int
     database: DatabaseSettings
     kafka_leader: str
+    kafka: KafkaTimings
     horizon_ns: int = 3_600_000_000_000

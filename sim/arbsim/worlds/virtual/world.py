@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arbsim.history import History
 from arbsim.model import Accepted, DesignCard, Operation, Outcome, Workload, fate_of, from_cents, to_cents
 from arbsim.worlds.api import Design
 from arbsim.worlds.virtual.database import Placement, Pool, Universe
 from arbsim.worlds.virtual.draws import Draws
-from arbsim.worlds.virtual.kernel import NS_PER_S, Kernel, Task, Trace
+from arbsim.worlds.virtual.kernel import NS_PER_MS, NS_PER_S, Kernel, Task, Trace
 from arbsim.worlds.virtual.network import Network
 from arbsim.worlds.virtual.recorder import Recorder, RegionStore
-from arbsim.worlds.virtual.region import EPOCH_NS, Places, VirtualRegion
+from arbsim.worlds.virtual.region import EPOCH_NS, Messaging, Places, VirtualClock, VirtualRegion
 from arbsim.worlds.virtual.settings import Settings
 from arbsim.worlds.virtual.sql.engine import Engine
+
+if TYPE_CHECKING:
+    from arbsim.worlds.virtual.kafka.clusters import Clusters
 
 _EPOCH = datetime.fromtimestamp(EPOCH_NS // NS_PER_S, UTC)
 
@@ -46,6 +49,7 @@ class VirtualWorld:
         )
         self.resources = design.resources()
         self.universes = self._build_universes()
+        self.clusters = self._build_clusters()
         self.stores: dict[str, RegionStore] = {}
         self.services: list[Task[Any]] = []
         opening = {account: from_cents(cents) for account, cents in workload.accounts.items()}
@@ -82,6 +86,42 @@ class VirtualWorld:
         universe.watch.seed(self.workload.accounts)
         return universe
 
+    def _build_clusters(self) -> Clusters | None:
+        """Build the clusters with the design's topics; None where it has none."""
+        topics = self.resources.topics
+        if not topics:
+            return None
+        # aiokafka costs a tenth of a second to import; a database design does not need it.
+        from arbsim.worlds.virtual.kafka.clusters import Clusters
+
+        settings = self.settings
+        clusters = Clusters(
+            self.kernel, self.network, settings.kafka, settings.regions, settings.kafka_leader
+        )
+        for topic in topics:
+            clusters.create_topic(topic.name, topic.cluster, topic.partitions, compacted=topic.seeded)
+            if topic.seeded:
+                clusters.seed(topic.name, topic.cluster, self._opening_records())
+            if topic.mirrored:
+                clusters.mirror(topic.name, topic.partitions, settings.client_regions)
+        return clusters
+
+    def _opening_records(self) -> list[tuple[bytes, bytes]]:
+        return [
+            (b"%d" % account, f'{{"account":{account},"balance":"{from_cents(cents)}","op":0}}'.encode())
+            for account, cents in self.workload.accounts.items()
+        ]
+
+    def _messaging(self, region: str) -> Messaging | None:
+        if self.clusters is None:
+            return None
+        from arbsim.worlds.virtual.kafka.clusters import RegionKafka
+
+        clock = VirtualClock(self.recorder)
+        kafka = RegionKafka(self.clusters, region, lambda: clock.time_ns() // NS_PER_MS)
+        operations = self.workload.operations
+        return Messaging(self.kernel, kafka, region, lambda number: operations[number - 1].region == region)
+
     def _wall_clock(self) -> datetime:
         return _EPOCH + timedelta(microseconds=self.recorder.now_ns // 1000)
 
@@ -89,7 +129,7 @@ class VirtualWorld:
         universe = self.universes.get(name)
         pool: Pool | None = universe.pool(name) if universe is not None else None
         store = self._store if role == "service" else None
-        return VirtualRegion(name, role, self.places, self.recorder, pool, None, store)
+        return VirtualRegion(name, role, self.places, self.recorder, pool, self._messaging(name), store)
 
     def _store(self, region: str) -> RegionStore:
         if region not in self.stores:

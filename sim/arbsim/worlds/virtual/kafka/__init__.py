@@ -1,0 +1,1 @@
+"""A model of Kafka: partitions with replicas, producers, consumers, groups, transactions, MirrorMaker."""

@@ -1,0 +1,166 @@
+"""Clusters: topics, where their leaders and replicas are, group assignments, transaction coordinators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from arbsim.worlds.virtual.draws import purpose
+from arbsim.worlds.virtual.kafka.partition import Partition
+from arbsim.worlds.virtual.kernel import Kernel, Trace
+from arbsim.worlds.virtual.network import Network
+
+if TYPE_CHECKING:
+    from arbsim.worlds.virtual.kafka.consumer import Consumer
+    from arbsim.worlds.virtual.kafka.producer import Producer
+
+STRETCHED = "stretched"
+_REPLICATION = purpose("kafka/replication") >> 16
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaTimings:
+    """The timings of the model, in nanoseconds; each has its row in the table of parameters."""
+
+    append_ns: int
+    linger_ns: int
+    fetch_max_wait_ns: int
+    transaction_ns: int
+    mirror_lag_ns: int
+    rebalance_ns: int
+    max_poll_records: int
+
+
+class Cluster:
+    """One cluster: its leaders live in one region, its replicas in ``replica_regions``."""
+
+    def __init__(
+        self,
+        name: str,
+        kernel: Kernel,
+        network: Network,
+        timings: KafkaTimings,
+        leader: str,
+        replica_regions: Sequence[str],
+    ) -> None:
+        self.name = name
+        self.kernel = kernel
+        self.network = network
+        self.timings = timings
+        self.leader = leader
+        self.groups: dict[str, Group] = {}
+        self.transactional: dict[str, Producer] = {}
+        self._topics: dict[str, list[Partition]] = {}
+        self._replicas = [network.link(leader, region) for region in replica_regions]
+
+    def create_topic(self, name: str, partitions: int, compacted: bool = False) -> None:
+        """Create a topic; an existing one stays as it is."""
+        if name not in self._topics:
+            self._topics[name] = [
+                Partition(self.kernel, name, number, compacted) for number in range(partitions)
+            ]
+
+    def partitions(self, topic: str) -> list[Partition]:
+        """The partitions of a topic. Raises UnknownTopicOrPartitionError."""
+        found = self._topics.get(topic)
+        if found is None:
+            from aiokafka.errors import UnknownTopicOrPartitionError
+
+            raise UnknownTopicOrPartitionError(f"{topic} in cluster {self.name}")
+        return found
+
+    def replication_ns(self, operation: int, partition: Partition) -> int:
+        """How long until every in-sync replica has a batch: the longest of their round trips."""
+        trace = Trace(operation, _REPLICATION + partition.next_offset)
+        longest = 0
+        for link in self._replicas:
+            longest = max(longest, link.round_trip_ns(trace))
+        return longest
+
+    def log_write_ns(self, operation: int, step: int) -> int:
+        """How long the coordinator's own log (of transactions or offsets) takes for one write."""
+        trace = Trace(operation, _REPLICATION + (step << 32))
+        return self.timings.append_ns + max(link.round_trip_ns(trace) for link in self._replicas)
+
+    def group(self, group_id: str) -> Group:
+        """The coordinator's state of a consumer group."""
+        if group_id not in self.groups:
+            self.groups[group_id] = Group(self)
+        return self.groups[group_id]
+
+
+@lru_cache(maxsize=65536)
+def partition_of(key: bytes, count: int) -> int:
+    """The partition of a key: murmur2, as the Java client and aiokafka choose it."""
+    if count == 1:
+        return 0
+    from aiokafka.partitioner import murmur2
+
+    return int((murmur2(key) & 0x7FFFFFFF) % count)
+
+
+class Group:
+    """A consumer group: who is in it, who reads which partition, and the offsets that were committed.
+
+    Members that join before the rebalance ends share its generation. Partitions are dealt out in turn, as
+    aiokafka's RoundRobinPartitionAssignor does. A member that leaves starts another rebalance, and a commit of
+    an older generation is refused.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.generation = 0
+        self.offsets: dict[tuple[str, int], int] = {}
+        self.members: list[Consumer] = []
+        self._joined: list[Callable[[], None]] = []
+        self._rebalancing = False
+
+    def join(self, member: Consumer, then: Callable[[], None]) -> None:
+        """Add a member; ``then`` is called when the rebalance is over and every member has its partitions."""
+        self.members.append(member)
+        self._joined.append(then)
+        self._begin()
+
+    def leave(self, member: Consumer) -> None:
+        """Remove a member; the others share its partitions after a rebalance."""
+        if member in self.members:
+            self.members.remove(member)
+            if self.members:
+                self._begin()
+
+    def _begin(self) -> None:
+        if not self._rebalancing:
+            self._rebalancing = True
+            timer = self.cluster.kernel.sleep_ns(self.cluster.timings.rebalance_ns)
+            timer.callbacks.append(self._start_rebalance)
+
+    def _start_rebalance(self, _: object) -> None:
+        self.cluster.kernel.spawn(self._rebalance())
+
+    async def _rebalance(self) -> None:
+        """Take every partition away, then deal them out anew."""
+        for member in list(self.members):
+            await member.revoked()
+        self._rebalancing = False
+        self.generation += 1
+        joined, self._joined = self._joined, []
+        dealt = self._deal()
+        for member in list(self.members):
+            await member.assigned(dealt[member], self.generation)
+        for then in joined:
+            then()
+
+    def _deal(self) -> dict[Consumer, list[Partition]]:
+        members = self.members
+        dealt: dict[Consumer, list[Partition]] = {member: [] for member in members}
+        topics = sorted({topic for member in members for topic in member.topics})
+        turn = 0
+        for topic in topics:
+            for partition in self.cluster.partitions(topic):
+                while topic not in members[turn % len(members)].topics:
+                    turn += 1
+                dealt[members[turn % len(members)]].append(partition)
+                turn += 1
+        return dealt

@@ -1,0 +1,375 @@
+"""A consumer: long polls, batches, positions, and its part in a group.
+
+As aiokafka's fetcher: one fetch to the leaders under way at a time, for all assigned partitions; the next one is sent
+when everything that the last one brought has been taken.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalOperation, IllegalStateError
+from aiokafka.structs import TopicPartition
+
+from arbsim.worlds.virtual.draws import purpose
+from arbsim.worlds.virtual.kafka.cluster import Cluster
+from arbsim.worlds.virtual.kafka.partition import ConsumerRecord, Partition
+from arbsim.worlds.virtual.kernel import NS_PER_MS, Future, Timer, Trace
+
+_AUTO_COMMIT_NS = 5_000_000_000
+"""aiokafka's default auto_commit_interval_ms."""
+
+_Fetched = list[tuple[Partition, list[ConsumerRecord], int]]
+
+
+class Consumer:
+    """An AIOKafkaConsumer that has been started."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        region: str,
+        topics: Sequence[str],
+        group_id: str | None,
+        auto_offset_reset: str,
+        enable_auto_commit: bool,
+        isolation_level: str,
+        max_poll_records: int | None,
+        listener: Any,
+    ) -> None:
+        self.topics = tuple(topics)
+        self._cluster = cluster
+        self._kernel = cluster.kernel
+        self._there = cluster.network.link(region, cluster.leader)
+        self._back = cluster.network.link(cluster.leader, region)
+        self._salt = purpose(f"kafka/fetch/{cluster.name}/{region}") >> 16
+        self._group = cluster.group(group_id) if group_id is not None else None
+        self._generation = 0
+        self._from_earliest = auto_offset_reset == "earliest"
+        self._auto_commit = enable_auto_commit
+        self._read_committed = isolation_level == "read_committed"
+        self._most = max_poll_records or cluster.timings.max_poll_records
+        self._listener = listener
+        self._partitions: list[Partition] = []
+        self._positions: dict[Partition, int] = {}
+        self._buffer: dict[Partition, tuple[list[ConsumerRecord], int]] = {}
+        self._fetching = 0
+        self._round = 0
+        self._asked_round = 0
+        self._asked_at_ns = 0
+        self._committed_at_ns = 0
+        self._taker: Future[None] | None = None
+        self._stopped = False
+
+    async def start(self) -> None:
+        """Connect, join the group where there is one, and begin to fetch."""
+        await self._round_trip()
+        if self._group is not None:
+            ready: Future[None] = self._kernel.future()
+            self._group.join(self, lambda: ready.set(None))
+            await ready
+        else:
+            self._take_over([part for topic in self.topics for part in self._cluster.partitions(topic)])
+
+    # -- assignment ------------------------------------------------------------------------------------
+
+    def assign(self, partitions: Sequence[Any]) -> None:
+        """Read these partitions, without a group."""
+        self._take_over([self._cluster.partitions(tp.topic)[tp.partition] for tp in partitions])
+
+    def assignment(self) -> frozenset[Any]:
+        """The partitions that this consumer reads."""
+        return frozenset(_name(partition) for partition in self._partitions)
+
+    async def revoked(self) -> None:
+        """The coordinator takes the partitions back."""
+        if self._partitions:
+            names = [_name(partition) for partition in self._partitions]
+            self._let_go()
+            await self._tell("on_partitions_revoked", names)
+
+    async def assigned(self, partitions: list[Partition], generation: int) -> None:
+        """The coordinator gives partitions."""
+        self._generation = generation
+        await self._tell("on_partitions_assigned", [_name(partition) for partition in partitions])
+        self._take_over(partitions)
+
+    async def _tell(self, method: str, names: list[Any]) -> None:
+        if self._listener is not None:
+            answer = getattr(self._listener, method)(names)
+            if inspect.isawaitable(answer):
+                await answer
+
+    def _take_over(self, partitions: list[Partition]) -> None:
+        self._let_go()
+        self._partitions = partitions
+        for partition in partitions:
+            self._positions[partition] = self._first_position(partition)
+            partition.readers.append(self)
+        self._fetch()
+
+    def _let_go(self) -> None:
+        self._forget_fetch()
+        for partition in self._partitions:
+            partition.readers.remove(self)
+        self._partitions = []
+        self._positions.clear()
+
+    def _first_position(self, partition: Partition) -> int:
+        if self._group is not None:
+            committed = self._group.offsets.get((partition.topic, partition.number))
+            if committed is not None:
+                return committed
+        if self._from_earliest:
+            return partition.records[0].offset if partition.records else partition.next_offset
+        return partition.visible_end(self._read_committed)
+
+    # -- fetching --------------------------------------------------------------------------------------
+
+    def _fetch(self) -> None:
+        """Send a fetch for all partitions, unless one is under way or something is left to take."""
+        if self._fetching or self._buffer or not self._partitions or self._stopped:
+            return
+        self._round += 1
+        self._fetching = self._round
+        trace = Trace(0, self._salt + (self._round << 24))
+        Timer(self._kernel, self._there.delay_ns(trace)).callbacks.append(_Arrival(self, self._round).reached)
+
+    def _forget_fetch(self) -> None:
+        """What is under way belongs to an older assignment or position."""
+        self._fetching = 0
+        self._buffer.clear()
+        for partition in self._partitions:
+            if self in partition.waiting:
+                partition.waiting.remove(self)
+
+    def reached_broker(self, round_: int) -> None:
+        """The fetch is at the leaders: they answer if they have something, else they hold it."""
+        if round_ != self._fetching:
+            return
+        fetched = self._collect()
+        if fetched:
+            self._respond(fetched, round_)
+            return
+        if self._asked_round != round_:
+            self._asked_round, self._asked_at_ns = round_, self._kernel.now_ns
+        for partition in self._partitions:
+            partition.waiting.append(self)
+
+    def on_data(self) -> None:
+        """New records are visible somewhere: the held fetch is answered.
+
+        A fetch that found nothing is answered empty after fetch_max_wait, and the next one is on its way for a
+        round trip; what arrives in that gap waits for it. Nobody has to wake up for that: it follows from how
+        long ago the first fetch arrived.
+        """
+        for partition in self._partitions:
+            if self in partition.waiting:
+                partition.waiting.remove(self)
+        round_ = self._fetching
+        held_ns = self._cluster.timings.fetch_max_wait_ns
+        cycle_ns = held_ns + self._there.base_ns + self._back.base_ns
+        phase_ns = (self._kernel.now_ns - self._asked_at_ns) % cycle_ns
+        if phase_ns < held_ns or cycle_ns == 0:
+            self.reached_broker(round_)
+        else:
+            Timer(self._kernel, cycle_ns - phase_ns).callbacks.append(_Arrival(self, round_).reached)
+
+    def _collect(self) -> _Fetched:
+        fetched: _Fetched = []
+        room = self._most
+        for partition in self._partitions:
+            position = self._positions[partition]
+            records, following = partition.read(position, self._read_committed, room)
+            if following != position:
+                fetched.append((partition, records, following))
+                room -= len(records)
+                if room <= 0:
+                    break
+        return fetched
+
+    def _respond(self, fetched: _Fetched, round_: int) -> None:
+        first = next((records[0] for _, records, _ in fetched if records), None)
+        operation = first.operation if first is not None else 0
+        trace = Trace(operation, self._salt + (0 if operation else round_ << 24))
+
+        def received(_: object) -> None:
+            if round_ == self._fetching:
+                self._receive(fetched)
+
+        Timer(self._kernel, self._back.delay_ns(trace)).callbacks.append(received)
+
+    def _receive(self, fetched: _Fetched) -> None:
+        self._fetching = 0
+        for partition, records, following in fetched:
+            if records:
+                self._buffer[partition] = (records, following)
+            else:  # markers and aborted records only
+                self._positions[partition] = following
+        if not self._buffer:
+            self._fetch()
+        elif self._taker is not None:
+            taker, self._taker = self._taker, None
+            taker.set(None)
+
+    # -- taking ----------------------------------------------------------------------------------------
+
+    async def getmany(
+        self, *partitions: Any, timeout_ms: int = 0, max_records: int | None = None
+    ) -> dict[Any, list[Any]]:
+        """Return what is there, by partition; wait for it at most ``timeout_ms``."""
+        self._check_running()
+        self._commit_by_itself()
+        if not self._buffer and timeout_ms:
+            await self._wait(timeout_ms)
+        return self._take(set(partitions), max_records or self._most)
+
+    async def _wait(self, timeout_ms: int) -> None:
+        self._taker = waiter = self._kernel.future()
+
+        def give_up(_: object) -> None:
+            if not waiter.done:
+                self._taker = None
+                waiter.set(None)
+
+        self._kernel.idle_ns(timeout_ms * NS_PER_MS).callbacks.append(give_up)
+        await waiter
+
+    def _take(self, wanted: set[Any], room: int) -> dict[Any, list[Any]]:
+        taken: dict[Any, list[Any]] = {}
+        for partition in list(self._buffer):
+            name = _name(partition)
+            if (wanted and name not in wanted) or room <= 0:
+                continue
+            records, following = self._buffer.pop(partition)
+            if len(records) > room:
+                self._buffer[partition] = (records[room:], following)
+                following = records[room].offset
+                records = records[:room]
+            room -= len(records)
+            self._positions[partition] = following
+            taken[name] = records
+        self._fetch()
+        return taken
+
+    def _commit_by_itself(self) -> None:
+        """What earlier polls brought counts as processed; it is committed every five seconds."""
+        if self._group is None or not self._auto_commit:
+            return
+        if self._kernel.now_ns - self._committed_at_ns >= _AUTO_COMMIT_NS:
+            self._committed_at_ns = self._kernel.now_ns
+            positions = self._positions.items()
+            self._group.offsets.update({(part.topic, part.number): at for part, at in positions})
+
+    async def getone(self, *partitions: Any) -> Any:
+        """Return the next record; wait for it as long as it takes."""
+        while True:
+            batches = await self.getmany(*partitions, timeout_ms=1000, max_records=1)
+            for batch in batches.values():
+                return batch[0]
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._stopped:
+            raise StopAsyncIteration
+        return await self.getone()
+
+    # -- offsets ---------------------------------------------------------------------------------------
+
+    async def commit(self, offsets: Mapping[Any, int] | None = None) -> None:
+        """Commit positions. Raises CommitFailedError where the group has rebalanced since."""
+        if self._group is None:
+            raise IllegalOperation("Requires group_id")
+        if offsets is None:
+            offsets = {_name(partition): at for partition, at in self._positions.items()}
+        generation = self._generation
+        await self._round_trip()
+        if generation != self._group.generation:
+            raise CommitFailedError
+        self._group.offsets.update({(tp.topic, tp.partition): at for tp, at in offsets.items()})
+
+    async def committed(self, partition: Any) -> int | None:
+        """The group's committed offset of a partition, or None."""
+        if self._group is None:
+            raise IllegalOperation("Requires group_id")
+        await self._round_trip()
+        return self._group.offsets.get((partition.topic, partition.partition))
+
+    async def position(self, partition: Any) -> int:
+        """The offset of the next record that will be taken."""
+        return self._positions[self._find(partition)]
+
+    def seek(self, partition: Any, offset: int) -> None:
+        """Go on from an offset."""
+        if offset < 0:
+            raise ValueError("Offset must be a positive integer")
+        found = self._find(partition)
+        self._forget_fetch()
+        self._positions[found] = offset
+        self._fetch()
+
+    async def seek_to_beginning(self, *partitions: Any) -> bool:
+        """Go on from the first record that is kept."""
+        await self._round_trip()
+        for partition in [self._find(tp) for tp in partitions] or self._partitions:
+            first = partition.records[0].offset if partition.records else partition.next_offset
+            self.seek(_name(partition), first)
+        return True
+
+    async def end_offsets(self, partitions: Sequence[Any]) -> dict[Any, int]:
+        """The offset behind the last visible record of each partition."""
+        await self._round_trip()
+        return {
+            tp: self._cluster.partitions(tp.topic)[tp.partition].visible_end(self._read_committed)
+            for tp in partitions
+        }
+
+    async def stop(self) -> None:
+        """Leave the group and stop reading."""
+        if not self._stopped:
+            self._stopped = True
+            self._let_go()
+            if self._group is not None:
+                self._group.leave(self)
+
+    def lowest_offset(self, partition: Partition) -> int:
+        """What this consumer, or its group after a restart, may still ask for."""
+        position = self._positions.get(partition, 0)
+        if self._group is None:
+            return position
+        return min(position, self._group.offsets.get((partition.topic, partition.number), 0))
+
+    def _find(self, name: Any) -> Partition:
+        for partition in self._partitions:
+            if (partition.topic, partition.number) == (name.topic, name.partition):
+                return partition
+        raise IllegalStateError(f"No current assignment for partition {name}")
+
+    def _check_running(self) -> None:
+        if self._stopped:
+            raise ConsumerStoppedError
+
+    async def _round_trip(self) -> None:
+        trace = Trace(self._kernel.trace.operation, self._salt + 1)
+        await self._kernel.sleep_ns(self._there.delay_ns(trace) + self._back.delay_ns(trace))
+
+
+class _Arrival:
+    """A fetch on its way; one object instead of a closure for each."""
+
+    __slots__ = ("_consumer", "_round")
+
+    def __init__(self, consumer: Consumer, round_: int) -> None:
+        self._consumer = consumer
+        self._round = round_
+
+    def reached(self, _: object) -> None:
+        self._consumer.reached_broker(self._round)
+
+
+def _name(partition: Partition) -> TopicPartition:
+    return TopicPartition(partition.topic, partition.number)

@@ -1,0 +1,48 @@
+"""Request and reply over Kafka: one reader of a reply topic for all clients of a region."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from arbsim.worlds.virtual.kernel import Future, Kernel
+
+if TYPE_CHECKING:
+    from arbsim.worlds.virtual.kafka.clusters import RegionKafka
+
+
+class Replies:
+    """Gives each reply to the client whose operation is the record's key."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._waiting: dict[int, Future[Mapping[str, Any]]] = {}
+        self._early: dict[int, Mapping[str, Any]] = {}
+
+    async def wait_for(self, operation_id: int) -> Mapping[str, Any]:
+        """Return the reply to this operation; one that came before it was waited for is kept."""
+        early = self._early.pop(operation_id, None)
+        if early is not None:
+            return early
+        waiter: Future[Mapping[str, Any]] = self._kernel.future()
+        self._waiting[operation_id] = waiter
+        try:
+            return await waiter
+        finally:
+            self._waiting.pop(operation_id, None)
+
+    async def read(
+        self, kafka: RegionKafka, topic: str, cluster: str, is_ours: Callable[[int], bool]
+    ) -> None:
+        """Read replies for ever; those to other regions' operations are passed over."""
+        consumer = await kafka.consumer(topic, cluster=cluster, isolation_level="read_committed")
+        while True:
+            for batch in (await consumer.getmany(timeout_ms=1000)).values():
+                for record in batch:
+                    operation_id = int(record.key)
+                    waiter = self._waiting.get(operation_id)
+                    if waiter is not None:
+                        waiter.set(json.loads(record.value))
+                    elif is_ours(operation_id):
+                        self._early[operation_id] = json.loads(record.value)
