@@ -72,8 +72,11 @@ class Pair(_Part):
 
 
 class Contention(_Part):
-    """How often operations met. Without any, a run proves nothing."""
+    """How often operations on one account met. Where none did, a run proves nothing."""
 
+    overlapping_pairs: int = Field(
+        default=0, description="each was invoked before the other was answered: either could have gone first"
+    )
     unseen_pairs: int = Field(default=0, description="neither had seen the other's effect when it decided")
     waits: int = Field(default=0, description="one waited for the other")
     examples: tuple[Pair, ...] = ()

@@ -218,18 +218,14 @@ def test_braces_in_a_value_are_not_taken_for_placeholders() -> None:
 
 
 def test_carets_stand_under_wide_and_escaped_characters() -> None:
-    output = render(mistakes_in(SMALL.replace("name: small", "seed: '日本 \u200b x'\nname: small")))
+    output = render(mistakes_in(SMALL.replace("name: small", "seed: 日本\u200b\nname: small")))
 
-    first, line, carets = output.splitlines()[:3]
-    assert line.endswith(r"seed: '日本 \u200b x'")
-    assert carets.strip(" |").split()[0] == "^" * len("'日本 \u200b x'".replace("\u200b", "123456") + "12")
+    # Two characters of two cells each, and an invisible one that is written as six.
+    assert output.splitlines()[1:3] == [r" 1 | seed: 日本\u200b", "   |       ^^^^^^^^^^ write it like 1"]
 
 
 def test_a_long_line_is_cut_around_the_mistake() -> None:
-    text = SMALL.replace("name: small", "name: small # " + "x" * 5000).replace(
-        "designs: [", "designs: [" + "db/atomic-update, " * 0
-    )
-    text = text.replace("region: west", " " * 4000 + "region: wst")
+    text = SMALL.replace("region: west", " " * 4000 + "region: wst")
 
     lines = render(mistakes_in(text)).splitlines()
 
@@ -242,46 +238,9 @@ def test_a_long_line_is_cut_around_the_mistake() -> None:
 _PIECES = st.one_of(
     st.text(max_size=8),
     st.sampled_from(
-        [
-            "\n",
-            "  ",
-            "- ",
-            ": ",
-            "{",
-            "}",
-            "[",
-            "]",
-            ",",
-            "'",
-            '"',
-            "#",
-            "&a",
-            "*a",
-            "!!",
-            "|",
-            ">",
-            "%",
-            "---\n",
-        ]
-        + [
-            "?",
-            "\t",
-            "1e999",
-            "-1",
-            ".nan",
-            "0",
-            "null",
-            "~",
-            "true",
-            "<<",
-            "name",
-            "ms",
-            "9" * 30,
-            "\\",
-            "$1",
-            ":x",
-        ]
+        [*"\n{}[],'\"#%?\t\\~|>0", "  ", "- ", ": ", "---\n", "9" * 30, "1e999", "-1", ".nan", "null"]
     ),
+    st.sampled_from(["&a", "*a", "!!", "<<", "true", "name", "ms", "$1", ":x"]),
 )
 
 

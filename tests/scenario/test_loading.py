@@ -102,26 +102,46 @@ def test_a_recipe_is_read() -> None:
     assert recipe.regions["east"].share == 750_000
 
 
-LIST = "    - {at: 5 ms, region: west, withdraw: 60.00, account: 1}"
+TRIPS = "{east-west: 64 ms, east-quiet: 15 ms, west-quiet: 50 ms}"
+END = "[db/atomic-update]\n"
+
+
+def expecting(expectation: str) -> str:
+    return f"{END}expect: {{db/atomic-update: {expectation}}}\n"
+
 
 MISTAKES = [
     # what is written, what is written instead, what is told
     ("name: small\n", "", ['E107 1:1 the key "name" is missing | A short name, for people.']),
     ("name: small", "name:", ["E107 1:1 a value is missing: a text was expected | such as"]),
     ("name: small", "name: [a]", ["E109 1:7 a list stands where a text was expected | such as "]),
-    ("name: small", "nme: small", ['E107 1:1 the key "name"', 'E108 1:1 unknown key "nme" | did you mean "name"?']),
+    (
+        "name: small",
+        "nme: small",
+        ['E107 1:1 the key "name"', 'E108 1:1 unknown key "nme" | did you mean "name"?'],
+    ),
     ("name: small", "name: a\nname: b", ['E106 2:1 "name" already stands in line 1']),
     ("name: small", "name: a\nseed: -1", ["E111 2:7 a whole number from 0 to"]),
     ("name: small", "name: a\nseed: 1.5", ['E110 2:7 "1.5" is not a whole number']),
     ("name: small", "name: a\nseed: 010x", ['E110 2:7 "010x" is not a whole number']),
-    ("name: small", "name: a\nsilence: [W999x]", ["E103 2:10 ", ]),
+    (
+        "name: small",
+        "name: a\nsilence: [W999x]",
+        [
+            "E103 2:10 ",
+        ],
+    ),
     ("regions: {east: {}, west: {}, quiet: {clients: false}}", "regions: [east]", ["E109 2:10 a mapping"]),
     ("quiet: {clients: false}", "quiet: {clients: no}", ['E110 2:48 "no" is not true or false']),
     ("quiet: {clients: false}", "quiet: {location: 'us east'}", ["E110 2:49 "]),
-    ("west-quiet: 50 ms", "west-quite: 50 ms", ['E103 3:62 "west-quite" names no pair of regions | did you mean "west-quiet"?']),
+    (
+        "west-quiet: 50 ms",
+        "west-quite: 50 ms",
+        ['E103 3:62 "west-quite" names no pair of regions | did you mean "west-quiet"?'],
+    ),
     (", west-quiet: 50 ms", "", ["E107 3:24 no round trip for west-quiet"]),
-    ("{east-west: 64 ms, east-quiet: 15 ms, west-quiet: 50 ms}", "aws-2024", ['E103 3:24 unknown preset of round trips "aws-2024" | did you mean "aws-2025"?']),
-    ("{east-west: 64 ms, east-quiet: 15 ms, west-quiet: 50 ms}", "aws-2025", ["E107 2:17 the round trips of aws-2025 need a location", "E107 2:27", "E107 2:38"]),
+    (TRIPS, "aws-2024", ['E103 3:24 unknown preset of round trips "aws-2024" | did you mean "aws-2025"?']),
+    (TRIPS, "aws-2025", ["E107 2:17 the round trips of aws-2025 need a location", "E107 2:27", "E107 2:38"]),
     ("64 ms", "64", ['E110 3:36 "64" has no unit | write "64 ms"']),
     ("64 ms", "0 ms", ["E111 3:36 at least"]),
     ("64 ms", "64 mS", ['E110 3:36 "64 mS" is not a duration']),
@@ -131,7 +151,11 @@ MISTAKES = [
     ("1: 100.00", "1: 0.001", ['E110 4:15 "0.001" is not an amount']),
     ("1: 100.00", "1: 10000000000.00", ["E111 4:15 at most 9999999999.99 was expected"]),
     ("1: 100.00", "one: 100.00", ['E110 4:12 "one" is not a whole number']),
-    ("{1: 100.00, 2: 50.00}", "{count: 2000000, balance: 1.00}", ["E111 4:19 a whole number from 1 to 1000000"]),
+    (
+        "{1: 100.00, 2: 50.00}",
+        "{count: 2000000, balance: 1.00}",
+        ["E111 4:19 a whole number from 1 to 1000000"],
+    ),
     ("{1: 100.00, 2: 50.00}", "{}", ["E107 4:11 this is empty"]),
     ("5 ms, region: west", "5 ms, region: wst", ['E103 7:26 unknown region "wst" | did you mean "west"?']),
     ("5 ms, region: west", "5 ms, region: quiet", ['E112 7:26 the region "quiet" has no clients']),
@@ -139,25 +163,57 @@ MISTAKES = [
     ("60.00, account: 1", "0.00, account: 1", ["E111 7:42 an amount above zero was expected"]),
     ("60.00, account: 1", "-60.00, account: 1", ["E111 7:42 an amount above zero was expected"]),
     ("60.00, account: 1", "NaN, account: 1", ['E110 7:42 "NaN" is not an amount']),
-    ("60.00, account: 1", "60.00, deposit: 1, account: 1", ["E112 7:7 one of withdraw, deposit, transfer or read was"]),
+    (
+        "60.00, account: 1",
+        "60.00, deposit: 1, account: 1",
+        ["E112 7:7 one of withdraw, deposit, transfer or read was"],
+    ),
     ("60.00, account: 1", "60.00, account: 1, to_account: 2", ["E112 7:7 a withdraw has no to_account"]),
     ("withdraw: 60.00, account: 1", "transfer: 60.00, account: 1", ["E107 7:7 a transfer needs to_account"]),
     ("withdraw: 60.00, account: 1", "transfer: 1, account: 1, to_account: 1", ["E112 7:7 account 1 cannot"]),
-    ("withdraw: 60.00, ", "", ["E112 7:7 one of withdraw, deposit, transfer or read was expected, and here is none"]),
+    (
+        "withdraw: 60.00, ",
+        "",
+        ["E112 7:7 one of withdraw, deposit, transfer or read was expected, and here is none"],
+    ),
     ("  operations:", "  generate: {}\n  operations:", ["E112 6:3 one of operations, generate or trace"]),
-    ("db/atomic-update", "db/atomic_update", ['E103 9:11 unknown design "db/atomic_update" | did you mean "db/atomic-update"?']),
+    (
+        "db/atomic-update",
+        "db/atomic_update",
+        ['E103 9:11 unknown design "db/atomic_update" | did you mean "db/atomic-update"?'],
+    ),
     ("[db/atomic-update]", "[]", ["E107 9:10 this is empty"]),
-    ("[db/atomic-update]", "[db/atomic-update, db/atomic-update]", ['E106 9:29 "db/atomic-update" already stands']),
+    (
+        "[db/atomic-update]",
+        "[db/atomic-update, db/atomic-update]",
+        ['E106 9:29 "db/atomic-update" already stands'],
+    ),
     ("[db/atomic-update]", "[{name: a}]", ["E107 9:11 an entry needs the key design (or sql)"]),
-    ("db/atomic-update", "{design: db/atomic-update, atempts: 3}", ['E108 9:38 unknown key "atempts" | did you mean "attempts"?']),
+    (
+        "db/atomic-update",
+        "{design: db/atomic-update, atempts: 3}",
+        ['E108 9:38 unknown key "atempts" | did you mean "attempts"?'],
+    ),
     ("db/atomic-update", "{design: db/select-then-update, think_time: 50}", ['E110 9:55 "50" has no unit']),
-    ("[db/atomic-update]\n", "[db/atomic-update]\nexpect: {db/atomic: {verdict: holds}}\n", ['E103 10:10 the scenario lists no design "db/atomic" | did you mean "db/atomic-update"?']),
-    ("[db/atomic-update]\n", "[db/atomic-update]\nexpect: {db/atomic-update: {verdict: safe}}\n", ['E103 10:38 unknown verdict "safe" | known:']),
-    ("[db/atomic-update]\n", "[db/atomic-update]\nexpect: {db/atomic-update: {operations: {3: accepted}}}\n", ["E103 10:42 there is no operation 3 | operations: 1 to 2"]),
-    ("[db/atomic-update]\n", "[db/atomic-update]\nexpect: {db/atomic-update: {overdraft: {at_least: 2, at_most: 1}}}\n", ["E112 10:40 at_least is greater"]),
-    ("[db/atomic-update]\n", "[db/atomic-update]\ndatabase: {leader: nowhere}\n", ['E103 10:20 unknown region "nowhere" | known: east, west, quiet']),
-    ("[db/atomic-update]\n", "[db/atomic-update]\ndatabase: {table: 'CREATE TABLE acct (id BIGNT)'}\n", ["E113 10:"]),
-]  # fmt: skip
+    (
+        END,
+        END + "expect: {db/atomic: {verdict: holds}}\n",
+        ['E103 10:10 the scenario lists no design "db/atomic" | did you mean "db/atomic-update"?'],
+    ),
+    (END, expecting("{verdict: safe}"), ['E103 10:38 unknown verdict "safe" | known:']),
+    (
+        END,
+        expecting("{operations: {3: accepted}}"),
+        ["E103 10:42 there is no operation 3 | operations: 1 to 2"],
+    ),
+    (END, expecting("{overdraft: {at_least: 2, at_most: 1}}"), ["E112 10:40 at_least is greater"]),
+    (
+        END,
+        END + "database: {leader: nowhere}\n",
+        ['E103 10:20 unknown region "nowhere" | known: east, west, quiet'],
+    ),
+    (END, END + "database: {table: 'CREATE TABLE acct (id BIGNT)'}\n", ["E113 10:"]),
+]
 
 
 @pytest.mark.parametrize(("right", "wrong", "expected"), MISTAKES, ids=[case[1][:30] for case in MISTAKES])

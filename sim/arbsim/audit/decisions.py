@@ -26,11 +26,22 @@ class Met:
 
 @dataclass(frozen=True, slots=True)
 class Meetings:
-    """How often operations met: pairs of which neither saw the other, waits, and the first few of both."""
+    """How often operations on one account met, and the first few that did.
 
+    ``overlapping_pairs``: each was invoked before the other was answered. ``unseen_pairs``: neither had seen the
+    other's effect when it decided (they need not overlap: a region's answer can be quick and its news slow).
+    ``waits``: one waited for the other's lock.
+    """
+
+    overlapping_pairs: int
     unseen_pairs: int
     waits: int
     examples: tuple[Met, ...]
+
+    @property
+    def contended(self) -> bool:
+        """Whether any two operations met."""
+        return bool(self.overlapping_pairs or self.unseen_pairs or self.waits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,30 @@ def meetings(history: History, versions: Versions) -> Meetings:
         for wait in history.waits()
         if wait.blocker and wait.operation
     ]
-    return Meetings(pairs, len(waits), (*waits[:EXAMPLES], *examples[:EXAMPLES]))
+    overlaps, overlapping = _overlapping_pairs(history)
+    met = (*waits[:EXAMPLES], *examples[:EXAMPLES]) or tuple(overlapping)
+    return Meetings(overlaps, pairs, len(waits), met)
+
+
+def _overlapping_pairs(history: History) -> tuple[int, list[Met]]:
+    """Count the pairs of operations that change one account and overlap in real time."""
+    pairs = 0
+    examples: list[Met] = []
+    for account, operations in operations_by_account(history.workload).items():
+        spans = sorted(
+            (answer.invoked_ns, answer.answered_ns if answer.answered_ns != MISSING else 2**62, op.id)
+            for op in operations
+            if op.kind is not Kind.READ and (answer := history.answer_of(op.id)).invoked_ns != MISSING
+        )
+        ends = sorted(end for _, end, _ in spans)
+        for place, (start, _, operation) in enumerate(spans):
+            # Of those invoked before, the ones answered before this one began do not overlap.
+            overlaps = place - bisect_left(ends, start)
+            pairs += max(0, overlaps)
+            if overlaps > 0 and len(examples) < EXAMPLES:
+                other = next(one for _, end, one in reversed(spans[:place]) if end >= start)
+                examples.append(Met(other, operation, account, False))
+    return pairs, examples
 
 
 def _decisions(history: History, versions: Versions) -> Iterator[tuple[int, list[_Decision]]]:

@@ -189,7 +189,7 @@ def _reasons(history: History, overdrafts: Overdrafts, met: Meetings) -> tuple[s
     reasons = []
     if len(history.workload) == 0:
         reasons.append("empty")
-    elif not met.unseen_pairs and not met.waits:
+    elif not met.contended:
         reasons.append("no-contention")
     if overdrafts.undecided:
         reasons.append("undecided-outcomes")
@@ -208,7 +208,7 @@ def _result(
 ) -> DesignResult:
     card = history.card
     reasons = _reasons(history, overdrafts, met)
-    verdict, as_declared = judge(card, findings, bool(met.unseen_pairs or met.waits), reasons)
+    verdict, as_declared = judge(card, findings, met.contended, reasons)
     wrong = [balance for balance in balances if not balance.is_right]
     refused = refusals(history)
     return DesignResult(
@@ -236,6 +236,7 @@ def _result(
             order_dependent=refused.order_dependent,
         ),
         contention=Contention(
+            overlapping_pairs=met.overlapping_pairs,
             unseen_pairs=met.unseen_pairs,
             waits=met.waits,
             examples=tuple(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from asyncpg.exceptions import CheckViolationError, TransactionRollbackError
 
@@ -72,6 +72,10 @@ class DatabaseDesign(Design):
             return Failed(f"{self.attempts} attempts ended in {error.sqlstate}")
         except CheckViolationError as error:
             return Failed(f"{error.sqlstate} {error.constraint_name}")
+
+    def judged_steps(self) -> Sequence[Callable[..., Any]]:
+        """Return the transaction."""
+        return (self.attempt,)
 
     @abstractmethod
     async def attempt(self, op: Operation, region: Region) -> Outcome:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from arbsim.designs.client import request
 from arbsim.designs.messages import COMMANDS, REPLIES, RecentIds, allows, key_of, reply, to_operation
@@ -41,6 +43,10 @@ class LogFold(Design):
         """Write the command (now it is recorded), then wait until this region's fold has passed it."""
         producer = await region.kafka.producer("stretched", acks="all", enable_idempotence=True)
         return await request(producer, op, region, REPLIES, "local")
+
+    def judged_steps(self) -> Sequence[Callable[..., Any]]:
+        """Return the consumer's steps."""
+        return (fold, allows)
 
     async def serve(self, region: Region) -> None:
         """Fold the log; answer the commands that came from this region."""

@@ -42,7 +42,7 @@ class OwnSql(Design):
 
     def resources(self) -> Resources:
         """The accounts table."""
-        return Resources(accounts_table=True)
+        return Resources(accounts_table=True, tables=self.transaction.tables)
 
     async def decide(self, op: Operation, region: Region) -> Outcome:
         """Run the transaction; try again, refuse or fail by SQLSTATE, as the scenario says."""
@@ -62,12 +62,19 @@ class OwnSql(Design):
             attempt += 1
 
     async def attempt(self, op: Operation, region: Region) -> Outcome:
-        """Run the steps once. What the transaction did is kept also where it ends in a rejection."""
-        async with (
-            region.database.acquire() as connection,
-            connection.transaction(isolation=self.transaction.isolation),
-        ):
-            return await Run(op, region, connection).steps(self.transaction.steps[op.kind])
+        """Run the steps once; a condition that rejects rolls the transaction back."""
+        try:
+            async with (
+                region.database.acquire() as connection,
+                connection.transaction(isolation=self.transaction.isolation),
+            ):
+                return await Run(op, region, connection).steps(self.transaction.steps[op.kind])
+        except _Refused as refusal:
+            return Rejected(refusal.args[0])
+
+
+class _Refused(Exception):
+    """A condition rejects the operation: the transaction is rolled back."""
 
 
 class Run:
@@ -94,7 +101,9 @@ class Run:
             elif isinstance(step, Statement):
                 await self._execute(step)
             elif (self._holds(step)) is step.when:
-                return self._accepted() if step.outcome == "accept" else Rejected()
+                if step.outcome == "reject":
+                    raise _Refused(step.text)
+                return self._accepted()
         return self._accepted()
 
     async def _execute(self, step: Statement) -> None:

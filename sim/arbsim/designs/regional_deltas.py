@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -39,6 +39,10 @@ class RegionalDeltas(LocalRequests):
     def resources(self) -> Resources:
         """A command and a reply topic in each region; the deltas are mirrored."""
         return Resources(topics=(Topic(COMMANDS), Topic(REPLIES), Topic(DELTAS, mirrored=True)))
+
+    def judged_steps(self) -> Sequence[Callable[..., Any]]:
+        """Return the consumer's steps."""
+        return (self.decide_batch, self.apply_deltas)
 
     async def serve(self, region: Region) -> None:
         """Decide what this region's clients ask, and apply what the other regions decided."""

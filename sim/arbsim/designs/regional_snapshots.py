@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -32,6 +32,10 @@ class RegionalSnapshots(LocalRequests):
     def resources(self) -> Resources:
         """A command and a reply topic in each region; the snapshots are mirrored."""
         return Resources(topics=(Topic(COMMANDS), Topic(REPLIES), Topic(SNAPSHOTS, mirrored=True)))
+
+    def judged_steps(self) -> Sequence[Callable[..., Any]]:
+        """Return the consumer's steps."""
+        return (self.decide_batch, View.merge)
 
     async def serve(self, region: Region) -> None:
         """Decide what this region's clients ask, and take over newer balances from the other regions."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from arbsim.designs.client import LocalRequests
 from arbsim.designs.database import DEPOSIT, OVERWRITE, SELECT, WITHDRAW, retrying
@@ -59,6 +60,10 @@ class SharedTableConsumer(LocalRequests):
             with region.working_on(op.id):
                 accepted, balance = await self.decide_one(region, op)
                 await producer.send_and_wait(REPLIES, reply(accepted, balance), key=key_of(op.id))
+
+    def judged_steps(self) -> Sequence[Callable[..., Any]]:
+        """Return the consumer's step."""
+        return (self.decide_one,)
 
     @abstractmethod
     async def decide_one(self, region: Region, op: Operation) -> Decision:
@@ -122,6 +127,10 @@ class SharedTableAtomic(SharedTableConsumer):
     async def decide_one(self, region: Region, op: Operation) -> Decision:
         """Try the transaction until it is no deadlock's victim."""
         return await retrying(region, self.attempts, self.backoff, lambda: self.attempt(region, op))
+
+    def judged_steps(self) -> Sequence[Callable[..., Any]]:
+        """Return the transaction."""
+        return (self.attempt,)
 
     async def attempt(self, region: Region, op: Operation) -> Decision:
         """Claim the operation's id, then let the database check and write."""

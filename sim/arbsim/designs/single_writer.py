@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -72,6 +72,10 @@ class SingleWriter(Design):
         """Write the command (now it is recorded), then wait for the writer's answer."""
         producer = await region.kafka.producer("stretched", acks="all", enable_idempotence=True)
         return await request(producer, op, region, REPLIES, "stretched")
+
+    def judged_steps(self) -> Sequence[Callable[..., Any]]:
+        """Return the consumer's steps."""
+        return (Writer._decide_batch, Writer._decide)
 
     async def serve(self, region: Region) -> None:
         """Run the writers beside the partition leaders: a group with a member for each partition."""

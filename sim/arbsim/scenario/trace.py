@@ -34,7 +34,7 @@ def load_trace(
 ) -> tuple[Trace | None, list[Mistake]]:
     """Read a trace beside the scenario. Returns it, or None and everything that is wrong."""
     relative = PurePosixPath(file)
-    if relative.is_absolute() or ".." in relative.parts or "\\" in file:
+    if relative.is_absolute() or ".." in relative.parts or "\\" in file or _leads_away(folder, file):
         message = "a trace lies beside the scenario or below it"
         return None, [
             scenario.mistake("E112", node.start, node.end, message, "write a relative path without ..")
@@ -54,6 +54,14 @@ def load_trace(
         return None, reader.mistakes
     digest = hashlib.sha256(source.text.encode()).hexdigest()
     return Trace(file, digest, operations), []
+
+
+def _leads_away(folder: Path, file: str) -> bool:
+    """Return whether a link takes the file out of the folder: mistakes echo lines, so none may be read there."""
+    try:
+        return not (folder / file).resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):
+        return True
 
 
 @dataclass(frozen=True, slots=True)

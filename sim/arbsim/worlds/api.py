@@ -8,7 +8,7 @@ milliseconds; that stays so here, and every other duration carries its unit.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -307,6 +307,10 @@ class Design(ABC):
 
     async def connect(self, region: Region) -> None:
         """Open, before the first operation, what the clients of one region keep open."""
+
+    def judged_steps(self) -> Sequence[Callable[..., Any]]:
+        """Return the functions that decide, for the report to show."""
+        return (self.decide,)
 
     @abstractmethod
     async def decide(self, op: Operation, region: Region) -> Outcome:

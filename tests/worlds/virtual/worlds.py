@@ -8,7 +8,8 @@ from typing import Any
 from arbsim.history import History
 from arbsim.model import DesignCard, Kind, Operation, Workload
 from arbsim.worlds.api import Design
-from arbsim.worlds.virtual.settings import DatabaseSettings, Settings
+from arbsim.worlds.virtual.kafka.cluster import KafkaTimings
+from arbsim.worlds.virtual.settings import CdcSettings, DatabaseSettings, Settings
 from arbsim.worlds.virtual.world import run_design
 
 MS = 1_000_000
@@ -44,6 +45,22 @@ SETTINGS = Settings(
         xcluster_lag_ns=100 * MS,
     ),
     kafka_leader="east",
+    kafka=KafkaTimings(
+        append_ns=0,
+        linger_ns=0,
+        fetch_max_wait_ns=500 * MS,
+        transaction_ns=0,
+        mirror_lag_ns=6 * MS,
+        rebalance_ns=10 * MS,
+        max_poll_records=500,
+    ),
+    cdc=CdcSettings(
+        lag_ns=0,
+        poll_interval_ns=10 * MS,
+        offset_flush_interval_ns=1000 * MS,
+        restart_time_ns=1000 * MS,
+        restart_at_ns=(),
+    ),
 )
 
 

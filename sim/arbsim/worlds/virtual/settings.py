@@ -31,6 +31,17 @@ class DatabaseSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CdcSettings:
+    """The connector that turns commits into events; its fields are in the table of parameters."""
+
+    lag_ns: int
+    poll_interval_ns: int
+    offset_flush_interval_ns: int
+    restart_time_ns: int
+    restart_at_ns: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One scenario, as a virtual world needs it.
 
@@ -46,4 +57,5 @@ class Settings:
     database: DatabaseSettings
     kafka_leader: str
     kafka: KafkaTimings
+    cdc: CdcSettings
     horizon_ns: int = 3_600_000_000_000

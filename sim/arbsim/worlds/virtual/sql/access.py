@@ -167,11 +167,18 @@ def _indexable(
 
 
 def scan(
-    table: Table, access: Access, where: Fn | None, tx: Transaction, env: Env, most: int | None = None
+    table: Table,
+    access: Access,
+    where: Fn | None,
+    tx: Transaction,
+    env: Env,
+    examined: list[Version],
+    most: int | None = None,
 ) -> list[tuple[Row, Version]]:
     """The rows that `tx` sees and the condition accepts, in the order an executor meets them.
 
-    An index scan stops after `most` of them, and has then not looked at the rest.
+    An index scan stops after `most` of them, and has then not looked at the rest. `examined` gets what was
+    read: those rows, and of a look-up by key also what the condition refused.
     """
     snapshot = tx.snapshot if tx.snapshot is not None else tx.engine.commit_seq
     ssi = tx.engine.ssi if tx.ssi is not None else None
@@ -189,6 +196,9 @@ def scan(
             continue
         if where is None or where(version.values, env) is True:
             found.append((row, version))
+            examined.append(version)
+        elif access.keys is not None:
+            examined.append(version)
     if index is None and not tx.engine.yugabyte and len(found) > 1:
         found.sort(key=lambda pair: pair[1].id)  # a heap is read in the order it was written
     return found

@@ -50,9 +50,7 @@ class Statement:
         if tx.engine.yugabyte and tx.effective == "serializable":
             yield from yugabyte.lock_predicate(tx, self.table, plan.access, self.env)
         most = self._window(plan)[1] if isinstance(plan, SelectPlan) and plan.stops_early else None
-        found = scan(self.table, plan.access, plan.where, tx, self.env, most)
-        self.reads += [version for _, version in found]
-        return found
+        return scan(self.table, plan.access, plan.where, tx, self.env, self.reads, most)
 
     # -- SELECT --------------------------------------------------------------------------------
 

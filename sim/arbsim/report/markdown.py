@@ -1,0 +1,256 @@
+"""The report as Markdown; whatever came from the scenario stays what it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from arbsim.report.words import REASONS, as_declared, clean, finals, findings_of, headline, verdict_of
+from arbsim.results import DesignResult, Results
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&-])")
+
+
+def escape(text: str) -> str:
+    """Return text that Markdown shows letter by letter."""
+    return _SPECIAL.sub(r"\\\1", clean(text))
+
+
+def code(text: str) -> str:
+    """Return text as inline code, safe in a table."""
+    text = clean(text)
+    fence = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
+    return f"{fence} {text} {fence}".replace("|", "\\|") if "`" in text else f"`{text}`".replace("|", "\\|")
+
+
+def render(results: Results) -> str:
+    """Return the report."""
+    return "\n".join(_lines(results)).rstrip() + "\n"
+
+
+def _lines(results: Results) -> Iterator[str]:
+    yield f"# {escape(results.name)}\n"
+    if results.question:
+        yield f"**{escape(results.question)}**\n"
+    yield f"{headline(results)} Simulated in virtual time; nothing here ran on a real server.\n"
+    yield from _two_by_two(results)
+    yield from _designs(results)
+    yield from _warnings(results)
+    yield from _balances(results)
+    yield from _findings(results)
+    yield from _beliefs(results)
+    yield from _costs(results)
+    yield from _expectations(results)
+    yield from _judged(results)
+    yield from _parameters(results)
+    yield "## Manifest\n"
+    manifest = results.manifest
+    yield f"- arbsim {manifest.arbsim}, seed {manifest.seed}"
+    yield f"- scenario SHA-256 {code(manifest.scenario_sha256)}"
+    yield f"- workload SHA-256 {code(manifest.workload_sha256)}"
+    yield f"- replay: {code(manifest.replay)}\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + " --- |" * len(head)
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+    yield ""
+
+
+def _two_by_two(results: Results) -> Iterator[str]:
+    def cell(agreement: str, family: str) -> str:
+        found = [
+            f"{code(name)} {verdict_of(result)}"
+            for name, result in results.designs.items()
+            if (result.agreement, result.family) == (agreement, family)
+        ]
+        return "<br>".join(found) or "(none here)"
+
+    yield "## What arbitrates\n"
+    rows = [
+        [agreement, cell(agreement, "bus"), cell(agreement, "db")]
+        for agreement in ("asynchronous", "synchronous")
+    ]
+    yield from _table(["agreement", "log", "database"], rows)
+    for family in results.families:
+        yield f"- {'log' if family.family == 'bus' else 'database'}: {escape(family.replicas)};"
+        yield f"  {escape(family.quorum)}; recovery point: {escape(family.recovery_point)};"
+        yield f"  gateway: {escape(family.gateway)}."
+    yield ""
+
+
+def _designs(results: Results) -> Iterator[str]:
+    yield "## Verdicts\n"
+    rows = []
+    for name, result in results.designs.items():
+        counts = {kind.value: finding.count for kind, finding in result.findings.items()}
+        rows.append(
+            [
+                code(name),
+                verdict_of(result),
+                f"{result.evidence.runs} run",
+                as_declared(result),
+                str(counts["overdraft"]),
+                str(counts["lost_update"]),
+                escape(finals(result)),
+                code(result.cure) if result.cure else "",
+            ]
+        )
+    head = ["design", "verdict", "evidence", "claim", "overdraft", "lost", "final (first account)", "cure"]
+    yield from _table(head, rows)
+    yield "One run shows what can happen, not what cannot.\n"
+    for name, result in results.designs.items():
+        for reason in result.reasons:
+            yield f"- {code(name)} is inconclusive: {REASONS.get(reason, reason)}."
+    yield ""
+
+
+def _warnings(results: Results) -> Iterator[str]:
+    if results.warnings:
+        yield "## Warnings that weaken a pass\n"
+        for caution in results.warnings:
+            where = f" {code(caution.design)}:" if caution.design else ""
+            yield f"- {caution.id}{where} {escape(caution.text)} {escape(caution.next_step)}"
+        yield ""
+
+
+def _balances(results: Results) -> Iterator[str]:
+    yield "## Balances against what was accepted\n"
+    rows = []
+    for name, result in results.designs.items():
+        for row in result.differences[:20]:
+            causes = "; ".join(
+                f"{cause.kind} op {cause.operation}"
+                + (f" by op {cause.by}" if cause.by else "")
+                + f" {cause.amount}"
+                for cause in row.causes[:10]
+            )
+            rows.append(
+                [
+                    code(name),
+                    str(row.account),
+                    escape(row.store),
+                    row.expected,
+                    row.actual,
+                    row.difference,
+                    causes,
+                ]
+            )
+    if rows:
+        yield from _table(["design", "account", "store", "expected", "actual", "difference", "causes"], rows)
+    equal = sum(result.balances_count - result.differences_count for result in results.designs.values())
+    yield f"{equal} balances are equal to what was accepted.\n"
+
+
+def _findings(results: Results) -> Iterator[str]:
+    yield "## Findings\n"
+    found = False
+    for name, result in results.designs.items():
+        for kind, count, amount, told in findings_of(results, result):
+            found = True
+            yield f"- {code(name)}: {kind.value} {count} ({amount}): {escape(told)}."
+    yield "" if found else "None.\n"
+
+
+def _beliefs(results: Results) -> Iterator[str]:
+    yield "## Who knew what when\n"
+    rows = [
+        [
+            code(name),
+            f"{belief.time_ms:.3f}",
+            escape(belief.place),
+            f"op {belief.operation}",
+            str(belief.account),
+            belief.believed,
+            belief.true,
+            belief.fate.value if belief.fate else "never answered",
+        ]
+        for name, result in results.designs.items()
+        for belief in result.beliefs
+    ]
+    yield from _table(["design", "ms", "where", "operation", "account", "believed", "true", "fate"], rows)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _costs(results: Results) -> Iterator[str]:
+    yield "## The cost of safety\n"
+    rows = [
+        [
+            code(name),
+            escape(one.region),
+            _number(one.recorded.p50_ms),
+            _number(one.recorded.p99_ms),
+            _number(one.fate.p50_ms),
+            _number(one.fate.p99_ms),
+        ]
+        for name, result in results.designs.items()
+        for one in result.costs.latency
+    ]
+    yield from _table(
+        ["design", "region", "recorded p50 ms", "recorded p99", "fate p50 ms", "fate p99"], rows
+    )
+    rows = [[code(name), *_other_costs(result)] for name, result in results.designs.items()]
+    yield from _table(
+        [
+            "design",
+            "WAN round trips per accepted",
+            "messages per accepted",
+            "client retries",
+            "server retries",
+            "one hot key, operations/s",
+            "wrong rejections",
+        ],
+        rows,
+    )
+
+
+def _other_costs(result: DesignResult) -> list[str]:
+    costs = result.costs
+    return [
+        _number(costs.wan_round_trips_per_accepted),
+        _number(costs.messages_per_accepted),
+        str(costs.client_retries),
+        str(costs.server_retries),
+        _number(costs.hot_key_ceiling_per_s),
+        str(result.rejections.certainly_wrong),
+    ]
+
+
+def _expectations(results: Results) -> Iterator[str]:
+    yield "## Expectations\n"
+    rows = [
+        [code(one.design), escape(one.what), escape(one.expected), escape(one.observed), one.status]
+        for one in results.expectations
+    ]
+    yield from _table(["design", "what", "expected", "observed", "status"], rows)
+    yield f"Operations that do not end alike in all designs: {results.disagreements.count}.\n"
+
+
+def _judged(results: Results) -> Iterator[str]:
+    yield "## What was judged\n"
+    for name, result in results.designs.items():
+        yield f"### {code(name)}\n"
+        yield f"{escape(result.summary)}\n"
+        for step in result.steps:
+            longest = max((len(run) for run in re.findall(r"`+", step)), default=0)
+            fence = "`" * max(3, longest + 1)
+            yield fence
+            yield from (clean(line) for line in step.splitlines())
+            yield fence
+        for statement in result.statements:
+            yield f"- {statement.count} x {code(statement.text)}"
+        yield ""
+
+
+def _parameters(results: Results) -> Iterator[str]:
+    yield "## Parameters of the model\n"
+    rows = [
+        [code(row.name), escape(row.value), escape(row.meaning), escape(row.source)]
+        for row in results.parameters
+    ]
+    yield from _table(["parameter", "value", "meaning", "source"], rows)

@@ -1,0 +1,326 @@
+"""One run, from a scenario to results: the only place that brings designs, worlds, audit and comparison together."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from arbsim import __version__
+from arbsim.audit import audit
+from arbsim.compare import Expected, Facts, compare, run_facts
+from arbsim.designs import catalogue
+from arbsim.designs.own_sql import OwnSql
+from arbsim.history import History
+from arbsim.model import DesignCard, Kind, Nanoseconds, Operation, Workload, from_cents
+from arbsim.parameters import PARAMETERS
+from arbsim.results import DesignResult, FamilyFacts, ParameterRow, Results
+from arbsim.scenario import DesignEntry, Scenario
+from arbsim.scenario.expectations import CountRange
+from arbsim.transaction import Condition, SqlTransaction, Statement, Think
+from arbsim.worlds.api import Design
+from arbsim.worlds.virtual.kafka.cluster import KafkaTimings
+from arbsim.worlds.virtual.settings import CdcSettings, DatabaseSettings, Settings
+from arbsim.worlds.virtual.world import run_design
+
+PROBE_OPERATIONS = 60
+"""Withdrawals from one account, all at once, by which the ceiling of one hot key is measured."""
+
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One design that has been run: its history and what the audit says of it."""
+
+    name: str
+    history: History
+    result: DesignResult
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything that one run gives."""
+
+    results: Results
+    facts: Facts
+    histories: tuple[History, ...]
+
+
+def run_scenario(
+    scenario: Scenario,
+    workload: Workload,
+    seed: int,
+    designs: Mapping[str, Design],
+    replay: str,
+    on_design: Callable[[str, DesignResult | None], None] = lambda name, result: None,
+) -> Run:
+    """Run every design on the workload, judge each, and compare them.
+
+    ``on_design`` is told when a design begins (result None) and when it is judged.
+    """
+    settings = settings_of(scenario, seed)
+    judged = []
+    for name, design in designs.items():
+        on_design(name, None)
+        one = judge_design(name, design, workload, settings)
+        on_design(name, one.result)
+        judged.append(one)
+    facts = facts_of(scenario, seed, replay)
+    results = compare(
+        facts,
+        workload,
+        {one.name: one.result for one in judged},
+        tuple(_expected(scenario, designs)),
+        {one.name: run_facts(one.history) for one in judged},
+    )
+    silenced = tuple(caution for caution in results.warnings if caution.id not in scenario.silence)
+    return Run(results.model_copy(update={"warnings": silenced}), facts, tuple(one.history for one in judged))
+
+
+def judge_design(name: str, design: Design, workload: Workload, settings: Settings) -> Judged:
+    """Run one design, audit its history, and measure what one hot key can carry."""
+    card = card_of(name, design)
+    history = run_design(design, card, workload, settings)
+    result = audit(history)
+    costs = result.costs.model_copy(update={"hot_key_ceiling_per_s": ceiling_per_s(design, card, settings)})
+    return Judged(name, history, result.model_copy(update={"costs": costs}))
+
+
+def ceiling_per_s(design: Design, card: DesignCard, settings: Settings) -> float | None:
+    """Operations a second on one account: many withdrawals at once, from all regions in turn, until the last."""
+    regions = settings.client_regions
+    operations = tuple(
+        Operation(number, 0, regions[number % len(regions)], Kind.WITHDRAW, 1, 100)
+        for number in range(1, PROBE_OPERATIONS + 1)
+    )
+    history = run_design(design, card, Workload(operations, {1: 100 * PROBE_OPERATIONS}), settings)
+    last_ns = max(answer.answered_ns for answer in history.answers())
+    return round(PROBE_OPERATIONS * NS_PER_S / last_ns, 1) if last_ns > 0 else None
+
+
+def judge_again(facts: Facts, histories: Sequence[History]) -> dict[str, DesignResult]:
+    """Audit saved histories again."""
+    return {history.card.name: audit(history) for history in histories}
+
+
+# -- from a scenario to what the parts need ------------------------------------------------------------
+
+
+def designs_of(scenario: Scenario, only: Sequence[str] = ()) -> dict[str, Design]:
+    """Return the scenario's designs by name, or those of them that are asked for.
+
+    Raises KeyError with the name of a design that the scenario does not list.
+    """
+    listed = {entry.name: entry for entry in scenario.designs}
+    for name in only:
+        if name not in listed:
+            raise KeyError(name)
+    return {name: _design(entry) for name, entry in listed.items() if not only or name in only}
+
+
+def _design(entry: DesignEntry) -> Design:
+    if entry.sql is not None:
+        return OwnSql(transaction=entry.sql)
+    assert entry.design is not None
+    return catalogue()[entry.design](**entry.parameters)
+
+
+def settings_of(scenario: Scenario, seed: int) -> Settings:
+    """Return the scenario as a virtual world needs it."""
+    database, kafka, cdc = scenario.database, scenario.kafka, scenario.cdc
+    return Settings(
+        seed=seed,
+        regions=scenario.region_names,
+        client_regions=scenario.client_regions,
+        round_trip_ns=scenario.round_trips_ns(),
+        jitter_ppm=scenario.network.jitter,
+        database=DatabaseSettings(
+            dialect="yugabyte" if database.dialect == "yugabyte" else "postgres",
+            leader=scenario.database_leader,
+            gateway="nearest" if database.gateway == "nearest" else "leader",
+            table=database.table,
+            read_committed=database.read_committed,
+            statement_ns=database.statement,
+            deadlock_timeout_ns=database.deadlock_timeout,
+            query_layer_retries=database.query_layer_retries,
+            pool_size=database.pool_size,
+            xcluster_lag_ns=database.xcluster_lag,
+        ),
+        kafka_leader=scenario.kafka_leader,
+        kafka=KafkaTimings(
+            append_ns=kafka.append,
+            linger_ns=kafka.linger,
+            fetch_max_wait_ns=kafka.fetch_max_wait,
+            transaction_ns=kafka.transaction_overhead,
+            mirror_lag_ns=kafka.mirror_lag,
+            rebalance_ns=kafka.session_timeout,
+            max_poll_records=kafka.max_poll_records,
+        ),
+        cdc=CdcSettings(
+            lag_ns=cdc.lag,
+            poll_interval_ns=cdc.poll_interval,
+            offset_flush_interval_ns=cdc.offset_flush_interval,
+            restart_time_ns=cdc.restart_time,
+            restart_at_ns=cdc.restart_at,
+        ),
+    )
+
+
+def card_of(name: str, design: Design) -> DesignCard:
+    """Return what a design says of itself, under the scenario's name for it."""
+    return DesignCard(
+        name=name,
+        design=design.name,
+        family=design.family,
+        agreement=design.agreement,
+        claims=tuple(design.claims),
+        summary=design.summary,
+        cure=design.cure,
+        fresh_reads=design.fresh_reads,
+        own_order=design.own_order,
+        steps=tuple(_steps(design)),
+        parameters=tuple(_parameters(design)),
+    )
+
+
+def _steps(design: Design) -> Iterator[str]:
+    """The code (or the SQL) that decides."""
+    if isinstance(design, OwnSql):
+        for kind, steps in design.transaction.steps.items():
+            yield "\n".join((f"{kind}:", *(f"  {_step_text(step)}" for step in steps)))
+        return
+    for function in design.judged_steps():
+        try:
+            yield inspect.cleandoc("\n" + inspect.getsource(function)).rstrip()
+        except OSError:  # a design that was typed in, or frozen
+            yield getattr(function, "__qualname__", "?")
+
+
+def _step_text(step: Statement | Condition | Think) -> str:
+    if isinstance(step, Statement):
+        return step.text
+    if isinstance(step, Condition):
+        return f"{step.outcome} {'if' if step.when else 'unless'} {step.text}"
+    return f"think {step.pause / 1_000_000:g} ms"
+
+
+def _parameters(design: Design) -> Iterator[tuple[str, str]]:
+    for name in getattr(design, "__dataclass_fields__", {}):
+        value = getattr(design, name)
+        if isinstance(value, SqlTransaction):
+            yield "isolation", value.isolation
+        elif value is not None:
+            yield name, _as_text(value, _hint(type(design), name))
+
+
+def _hint(design: type, name: str) -> Any:
+    for base in design.__mro__:
+        if name in getattr(base, "__annotations__", {}):
+            return base.__annotations__[name]
+    return None
+
+
+def _as_text(value: object, hint: Any) -> str:
+    if hint in ("Nanoseconds", Nanoseconds) and isinstance(value, int):
+        return f"{value / 1_000_000:g} ms"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+# -- facts for the report ------------------------------------------------------------------------------
+
+
+def facts_of(scenario: Scenario, seed: int, replay: str) -> Facts:
+    """Return what the report tells of the scenario itself."""
+    described = scenario.describe()
+    described["seed"] = seed
+    return Facts(
+        name=scenario.name,
+        question=scenario.question or "",
+        scenario=described,
+        seed=seed,
+        version=__version__,
+        replay=replay,
+        families=tuple(_families(scenario)),
+        parameters=tuple(_parameter_rows(scenario)),
+    )
+
+
+def _parameter_rows(scenario: Scenario) -> Iterator[ParameterRow]:
+    described = scenario.describe()
+    for parameter in PARAMETERS:
+        section, _, key = parameter.name.partition(".")
+        given = described.get(section, {}).get(key)
+        yield ParameterRow(
+            name=parameter.name,
+            value=parameter.text if given is None else str(given),
+            default=parameter.text,
+            meaning=parameter.meaning,
+            source=parameter.source,
+        )
+
+
+def _families(scenario: Scenario) -> Iterator[FamilyFacts]:
+    regions = scenario.region_names
+    count = len(regions) if len(regions) > 1 else 3
+    where = ", ".join(regions) if len(regions) > 1 else f"three zones of {regions[0]}"
+    majority = count // 2 + 1
+    yield FamilyFacts(
+        family="bus",
+        replicas=(
+            f"{count} replicas of the stretched cluster: {where}; a region's own cluster keeps its replicas at home"
+        ),
+        quorum=f"acks=all: the leader in {scenario.kafka_leader} waits for all {count} in-sync replicas",
+        recovery_point=(
+            "0 for the stretched cluster; a region that is lost takes what MirrorMaker had not yet copied with it"
+        ),
+        gateway=f"producers and consumers talk to the partition leaders in {scenario.kafka_leader}, or at home",
+    )
+    postgres = scenario.database.dialect == "postgres"
+    near = "their own region" if scenario.database.gateway == "nearest" else scenario.database_leader
+    yield FamilyFacts(
+        family="db",
+        replicas=f"{count} replicas: {where}",
+        quorum=(
+            f"COMMIT on the primary in {scenario.database_leader} waits for the nearest synchronous standby"
+            if postgres
+            else f"Raft: the leader in {scenario.database_leader} waits for {majority} of {count} replicas"
+        ),
+        recovery_point="0 for one database; two databases linked asynchronously lose what was on its way",
+        gateway=(
+            f"clients connect to the primary in {scenario.database_leader}"
+            if postgres
+            else f"clients connect to a node in {near}, which asks the leader in {scenario.database_leader}"
+        ),
+    )
+
+
+def _expected(scenario: Scenario, designs: Mapping[str, Design]) -> Iterator[Expected]:
+    for name, expectation in scenario.expect.items():
+        if name not in designs:
+            continue
+        if expectation.verdict is not None:
+            yield Expected(name, "verdict", (expectation.verdict,))
+        for account, balances in expectation.final.items():
+            yield Expected(name, f"final {account}", tuple(str(from_cents(cents)) for cents in balances))
+        for fate, count in expectation.outcomes.items():
+            yield _counted(name, f"outcomes {fate}", count)
+        for operation, fates in expectation.operations.items():
+            yield Expected(name, f"operation {operation}", tuple(fates))
+        for state, count in expectation.errors.items():
+            yield _counted(name, f"errors {state}", count)
+        for what, retries in (
+            ("client_retries", expectation.client_retries),
+            ("server_retries", expectation.server_retries),
+        ):
+            if retries is not None:
+                yield _counted(name, what, retries)
+        for total, count in expectation.totals.items():
+            yield _counted(name, f"totals {total}", count)
+        for kind, count in expectation.findings.items():
+            yield _counted(name, kind.value, count)
+
+
+def _counted(design: str, what: str, count: CountRange) -> Expected:
+    return Expected(design, what, at_least=count.at_least, at_most=count.at_most)
