@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import simpy
 
-from arbsim.history import BLIND, OPENING
+from arbsim.history import BLIND, OPENING, EffectKind
 from arbsim.model import Cents, from_cents, to_cents
 from arbsim.worlds.virtual.kernel import NS_PER_S, Future, Kernel, Timer, Trace
 from arbsim.worlds.virtual.network import Network
@@ -27,7 +27,10 @@ from arbsim.worlds.virtual.records import Record
 from arbsim.worlds.virtual.settings import DatabaseSettings
 from arbsim.worlds.virtual.sql.engine import Engine, Session, Waiting
 from arbsim.worlds.virtual.sql.errors import SqlError
+from arbsim.worlds.virtual.sql.locks import Trip
 from arbsim.worlds.virtual.sql.results import Commit, Result
+from arbsim.worlds.virtual.sql.storage import Version
+from arbsim.worlds.virtual.sql.transactions import SERIALIZABLE
 
 _ISOLATIONS = {
     None: "BEGIN;",
@@ -63,6 +66,8 @@ class Universe:
         self.distributed = engine.dialect == "yugabyte"
         self._replica_links = [network.link(placement.leader, replica) for replica in placement.replicas]
         self.watch = TableWatch(recorder, engine, store)
+        self.connections: dict[Session, Connection] = {}
+        engine.on_wait.append(lambda waiting: self.connections[waiting.session].began_to_wait(waiting))
 
     def pool(self, region: str) -> Pool:
         """Open a region's pool of connections."""
@@ -134,6 +139,16 @@ class TableWatch:
                 cents = to_cents(change.after["balance"])
                 row = self._recorder.wrote(trace.operation, version.key[0], self._code, cents, base)
                 self._remember(version.id, row)
+
+    def received(self, operation: int, origin: Version, wins: bool) -> None:
+        """Note a balance that replication brought from another database, and install it where it wins."""
+        account = origin.key[0]
+        cents = to_cents(origin.values[self._balance])
+        if not wins:
+            self._recorder.adopted(operation, account, self._code, cents, EffectKind.SUPERSEDED)
+            return
+        version = self._engine.install(ACCOUNTS, origin.values, None)
+        self._remember(version.id, self._recorder.adopted(operation, account, self._code, cents))
 
     def finals(self) -> dict[int, Cents]:
         """The committed balances."""
@@ -249,6 +264,8 @@ class Connection:
         self._session: Session = universe.engine.session(region)
         self._path = Path(universe.network, region, gateway, placement.leader, universe.distributed)
         self._wrote = False
+        self._waits: list[tuple[int, int]] = []  # (operation that blocks, since when)
+        universe.connections[self._session] = self
 
     # -- asyncpg's interface ---------------------------------------------------------------------------
 
@@ -323,13 +340,11 @@ class Connection:
         alone = not session.in_transaction and not query.startswith(_READS)
         if alone:
             self._wrote = False
-            session.execute("BEGIN")
-        answer = session.execute(query, args)
+        self._waits.clear()
+        answer = session.execute(query, args, hold=alone)
         if isinstance(answer, Waiting):
             answer = await self._wait(answer, trace)
         if isinstance(answer, SqlError):
-            if alone:
-                session.execute("ROLLBACK")
             universe.recorder.history.retried(trace.operation, server=answer.server_retries)
             await kernel.sleep_ns(self._path.back_ns(trace))
             raise to_exception(answer)
@@ -366,30 +381,47 @@ class Connection:
         if not self._universe.distributed:
             return 0
         quorum_ns = self._universe.quorum_ns(trace)
-        return quorum_ns if work.fast_path else quorum_ns + self._path.leader_ns(trace)
+        tx = self._session.tx
+        if work.fast_path or (work.writes and tx is not None and tx.effective == SERIALIZABLE):
+            return quorum_ns  # the fast path has no second call, and a serializable write has made it
+        return quorum_ns + self._path.leader_ns(trace)
 
     async def _wait(self, waiting: Waiting, trace: Trace) -> Result | SqlError:
-        """Wait for a lock; after the deadlock timeout see whether somebody must give way."""
-        universe, kernel = self._universe, self._kernel
-        start_ns, blockers = universe.recorder.now_ns, universe.engine.waits_for(waiting)
-        finished: Future[Result | SqlError] = kernel.future()
+        """Wait for a lock, or until the write call is at the leader."""
+        universe = self._universe
+        finished: Future[Result | SqlError] = self._kernel.future()
         waiting.then(finished.set)
-
-        def check(_: object) -> None:
-            if not finished.done:
-                universe.engine.detect_deadlock(waiting)
-
-        Timer(kernel, universe.settings.deadlock_timeout_ns).callbacks.append(check)
         try:
             answer = await finished
         except simpy.Interrupt:
             waiting.cancel()
             raise
         history, now_ns = universe.recorder.history, universe.recorder.now_ns
+        for blocker, start_ns in self._waits:
+            history.wait(trace.operation, blocker, start_ns, now_ns)
+        return answer
+
+    def began_to_wait(self, waiting: Waiting) -> None:
+        """A statement can wait several times: for its own write call, and for one lock after another."""
+        universe, kernel, wait = self._universe, self._kernel, waiting.session.wait
+        if isinstance(wait, Trip):
+            trace = waiting.session.trace
+            assert isinstance(trace, Trace)
+            arrived = wait.arrive
+            Timer(kernel, self._path.leader_ns(trace)).callbacks.append(lambda _: arrived())
+            return
+        blockers = universe.engine.waits_for(waiting)
+        if not blockers:  # a pause after a deadlock, which the engine ends by itself
+            return
         for blocker in blockers:
             if isinstance(blocker.trace, Trace):
-                history.wait(trace.operation, blocker.trace.operation, start_ns, now_ns)
-        return answer
+                self._waits.append((blocker.trace.operation, universe.recorder.now_ns))
+
+        def check(_: object) -> None:
+            if waiting.session.wait is wait:
+                universe.engine.detect_deadlock(waiting)
+
+        Timer(kernel, universe.settings.deadlock_timeout_ns).callbacks.append(check)
 
 
 class Path:

@@ -16,6 +16,7 @@ from arbsim.worlds.virtual.kernel import NS_PER_MS, NS_PER_S, Kernel, Task, Trac
 from arbsim.worlds.virtual.network import Network
 from arbsim.worlds.virtual.recorder import Recorder, RegionStore
 from arbsim.worlds.virtual.region import EPOCH_NS, Messaging, Places, VirtualClock, VirtualRegion
+from arbsim.worlds.virtual.replication import link
 from arbsim.worlds.virtual.settings import Settings
 from arbsim.worlds.virtual.sql.engine import Engine
 
@@ -66,10 +67,12 @@ class VirtualWorld:
             placement = Placement(settings.database.leader, settings.regions)
             universe = self._build_universe(placement, "database")
             return dict.fromkeys(settings.regions, universe)
-        return {
+        universes = {
             region: self._build_universe(Placement(region, (region,)), f"database@{region}")
             for region in settings.client_regions
         }
+        link(universes)
+        return universes
 
     def _build_universe(self, placement: Placement, store: str) -> Universe:
         database = self.settings.database
@@ -80,6 +83,7 @@ class VirtualWorld:
             now=self._wall_clock,
             max_query_layer_retries=database.query_layer_retries,
             read_committed=database.read_committed,
+            split_writes=True,
         )
         universe = Universe(self.recorder, self.network, database, engine, placement, store)
         universe.watch.create((database.table, *self.resources.tables), self.resources.check)

@@ -23,7 +23,7 @@ from .plans import Plan, compile_query, target_table
 from .results import Change, Commit
 from .session import Session, Waiting
 from .ssi import Ssi
-from .storage import Row, Table, Version, prune
+from .storage import Row, Table, Values, Version, prune
 from .transactions import SERIALIZABLE, Transaction
 
 __all__ = ["Engine", "Session", "Waiting"]
@@ -40,7 +40,8 @@ class Engine:
     restarts inside the server; `read_committed=False` makes a yugabyte READ COMMITTED a snapshot.
     `on_commit` listeners get each commit with changes, in commit order. `on_wait` listeners get each
     `Waiting` when a wait begins; a statement can wait several times, and each wait has its own
-    deadlock check (see `detect_deadlock`).
+    deadlock check (see `detect_deadlock`). With `split_writes` a yugabyte UPDATE or DELETE under
+    SERIALIZABLE waits for the caller between its read and its write (a `Trip`).
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class Engine:
         now: Callable[[], datetime] = lambda: _EPOCH,
         max_query_layer_retries: int = 60,
         read_committed: bool = True,
+        split_writes: bool = False,
     ) -> None:
         self.dialect = dialect
         self.yugabyte = dialect == "yugabyte"
+        self.split_writes = split_writes and self.yugabyte
         self.read_committed = read_committed
         self.now = now
         self.max_query_layer_retries = max_query_layer_retries
@@ -112,6 +115,34 @@ class Engine:
         if wait is None or waiting.session.waiting is not waiting:
             return ()
         return tuple(dict.fromkeys(tx.session for tx in wait.blockers()))
+
+    def install(self, table: str, values: Values, trace: object) -> Version:
+        """Put a row that was committed elsewhere on top, as asynchronous replication does.
+
+        It takes no lock and honours none, and the `on_commit` listeners do not hear of it. The row must exist.
+        """
+        target = self.tables[table]
+        (row,) = target.indexes[0].entries[target.key_of(values)]
+        replaced = row.current
+        assert replaced is not None
+        self.commit_seq += 1
+        self.versions += 1
+        version = Version(
+            self.versions, target.schema, replaced.key, values, False, None, trace, None, replaced
+        )
+        version.commit_seq = self.commit_seq
+        lowest = row.pending  # what a transaction has under way stays on top
+        while lowest is not None and lowest.older is not replaced:
+            lowest = lowest.older
+        if lowest is not None:
+            lowest.older = version
+        row.current = version
+        self._garbage.append((self.commit_seq, target, row))
+        if not self._snapshots:
+            self._collect()
+        self.touched(row)
+        self.settle()
+        return version
 
     def forget(self, trace: object) -> None:
         """The operation is over: drop what it read, which is kept to find the base of its writes.

@@ -10,7 +10,18 @@ from . import yugabyte
 from .access import scan
 from .errors import SqlError, concurrent_update, failure
 from .expressions import Env, Fn
-from .locks import BLOCK, CHANGED, GRANTED, NO_KEY_UPDATE, SKIPPED, UPDATE, TransactionWait, Waiter, acquire
+from .locks import (
+    BLOCK,
+    CHANGED,
+    GRANTED,
+    NO_KEY_UPDATE,
+    SKIPPED,
+    UPDATE,
+    TransactionWait,
+    Trip,
+    Waiter,
+    acquire,
+)
 from .plans import DeletePlan, InsertPlan, Plan, SelectPlan, UpdatePlan
 from .storage import Index, Row, Table, Values, Version
 from .transactions import Transaction
@@ -142,10 +153,18 @@ class Statement:
 
     # -- UPDATE and DELETE ---------------------------------------------------------------------
 
+    def _to_write(self) -> Generator[Waiter, None, list[tuple[Row, Version]]]:
+        """The rows that UPDATE or DELETE works on; a serializable read comes a call before its write."""
+        pairs = yield from self._scan()
+        tx = self.tx
+        if pairs and tx.engine.split_writes and tx.effective == "serializable":
+            yield Trip(tx)
+        return pairs
+
     def _update(self, plan: UpdatePlan) -> Running:
         rows: list[tuple[Any, ...]] = []
         count = 0
-        for row, seen in (yield from self._scan()):
+        for row, seen in (yield from self._to_write()):
             written = yield from self._update_row(plan, row, seen)
             if written is not None:
                 count += 1
@@ -200,7 +219,7 @@ class Statement:
         rows: list[tuple[Any, ...]] = []
         count = 0
         tx, table = self.tx, self.table
-        for row, seen in (yield from self._scan()):
+        for row, seen in (yield from self._to_write()):
             version = yield from self._lock(row, seen, UPDATE)
             if version is None:
                 continue

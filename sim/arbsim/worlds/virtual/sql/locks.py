@@ -55,6 +55,30 @@ class Pause(Waiter):
         return []
 
 
+class Trip(Waiter):
+    """Waits for nobody, but for the caller: YugabyteDB reads a row in one call and writes it in another."""
+
+    __slots__ = ("arrived",)
+
+    def __init__(self, tx: Transaction) -> None:
+        super().__init__(tx)
+        self.arrived = False
+
+    def blockers(self) -> list[Transaction]:
+        """Nobody."""
+        return []
+
+    def ready(self) -> bool:
+        """Whether the write call is there."""
+        return self.arrived
+
+    def arrive(self) -> None:
+        """Let the statement go on."""
+        self.arrived = True
+        self.tx.engine.retry([self])
+        self.tx.engine.settle()
+
+
 class TransactionWait(Waiter):
     """Waits for another transaction to end, as an insert does that meets its key."""
 

@@ -53,7 +53,7 @@ class Version:
         deleted: bool,
         base: Version | None,
         trace: object | None,
-        tx: Transaction,
+        tx: Transaction | None,
         older: Version | None,
     ) -> None:
         self.id = id
