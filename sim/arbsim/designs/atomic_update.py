@@ -26,20 +26,3 @@ class AtomicUpdate(DatabaseDesign):
             connection.transaction(isolation="read_committed"),
         ):
             return await change(connection, op)
-
-
-@dataclass(frozen=True)
-class AtomicUpdateAutocommit(AtomicUpdate):
-    """The predicate UPDATE by itself: one round trip of the client. A transfer still needs a transaction."""
-
-    name = "db/atomic-update-autocommit"
-    summary = (
-        "The same UPDATE without BEGIN and COMMIT: the statement is its own transaction, in one round trip."
-    )
-
-    async def attempt(self, op: Operation, region: Region) -> Outcome:
-        """Run the statement by itself."""
-        if op.to_account is not None:
-            return await super().attempt(op, region)
-        async with region.database.acquire() as connection:
-            return await change(connection, op)

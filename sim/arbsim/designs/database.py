@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from asyncpg.exceptions import CheckViolationError, TransactionRollbackError
 
+from arbsim import cdc
 from arbsim.model import (
     VIOLATIONS,
     Accepted,
@@ -22,7 +23,7 @@ from arbsim.model import (
     Outcome,
     Rejected,
 )
-from arbsim.worlds.api import Connection, Design, Region, Resources
+from arbsim.worlds.api import Connection, Design, Region, Resources, Store
 
 T = TypeVar("T")
 
@@ -64,6 +65,11 @@ class DatabaseDesign(Design):
             accounts_table=True, check=self.check, dialect=self.dialect, change_stream=self.change_stream
         )
 
+    async def serve(self, region: Region) -> None:
+        """Keep a read model by the change stream, where there is one."""
+        if self.change_stream:
+            await follow(region, region.store())
+
     async def decide(self, op: Operation, region: Region) -> Outcome:
         """Try the transaction until it ends in something other than a serialization error or a deadlock."""
         try:
@@ -99,6 +105,22 @@ async def retrying(
         region.retried()
         await region.sleep(backoff * 2 ** (attempt - 1) / 1e9)
         attempt += 1
+
+
+async def follow(region: Region, store: Store) -> None:
+    """Take over every committed balance that the change stream brings; what was seen before is dropped by LSN."""
+    topic = cdc.TOPIC if region.name == region.leader else f"{region.leader}.{cdc.TOPIC}"
+    consumer = await region.kafka.consumer(topic, auto_offset_reset="earliest", enable_auto_commit=False)
+    seen = cdc.Seen()
+    while True:
+        for batch in (await consumer.getmany(timeout_ms=1000)).values():
+            for record in batch:
+                event = cdc.unpack(record.value)
+                if event is None or event.after is None:
+                    continue
+                account = event.after["id"]
+                if seen.add(account, event.lsn):
+                    store.adopt(account, Decimal(event.after["balance"]), event.transaction)
 
 
 async def change(connection: Connection, op: Operation) -> Outcome:

@@ -177,8 +177,11 @@ class Store(Protocol):
     def put(self, account: int, balance: Decimal) -> None:
         """Write a balance that was computed from the last ``get`` of this account."""
 
-    def adopt(self, account: int, balance: Decimal) -> None:
-        """Take over the balance that the operation at work wrote in another store."""
+    def adopt(self, account: int, balance: Decimal, transaction: int | None = None) -> None:
+        """Take over the balance that the operation at work wrote in another store.
+
+        A reader of the change stream knows no operation: it passes the database's transaction id instead.
+        """
 
     def supersede(self, account: int) -> None:
         """Note that the operation at work arrived here and was dropped, because a later writer had won."""

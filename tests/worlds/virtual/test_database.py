@@ -2,8 +2,11 @@
 
 import pytest
 
-from arbsim.designs.atomic_update import AtomicUpdate, AtomicUpdateAutocommit
-from arbsim.designs.read_then_write import SelectForUpdate, SelectThenDecrement, SelectThenUpdate
+from arbsim.designs.atomic_update import AtomicUpdate
+from arbsim.designs.atomic_update_autocommit import AtomicUpdateAutocommit
+from arbsim.designs.select_for_update import SelectForUpdate
+from arbsim.designs.select_then_decrement import SelectThenDecrement
+from arbsim.designs.select_then_update import SelectThenUpdate
 from arbsim.designs.serializable import Serializable
 from arbsim.history import OPENING
 from arbsim.model import Fate

@@ -89,6 +89,8 @@ class TableWatch:
         self._code = recorder.history.store_code(store)
         self._engine = engine
         self._balance = -1
+        self.followed = False
+        """Whether a change stream tells others of the transactions."""
         # The history's row of each version, by the version's number.
         self._rows = array("i")
         engine.on_commit.append(self.committed)
@@ -132,6 +134,8 @@ class TableWatch:
         if not isinstance(trace, Trace) or not trace.operation:
             return
         self._recorder.history.place(trace.operation, commit.sequence)
+        if self.followed:
+            self._recorder.operation_of_transaction[commit.xid] = trace.operation
         for change in commit.changes:
             if change.table == ACCOUNTS and change.after is not None:
                 version = change.version

@@ -234,6 +234,8 @@ class Task(simpy.Process, Awaitable[T], Generic[T]):
     def close(self) -> None:
         """End the task without running it further; clean-up code that awaits is cut short."""
         if self._value is PENDING:
+            if self._target.callbacks:
+                self._target.callbacks.remove(self._resume)
             # RuntimeError, "coroutine ignored GeneratorExit": it awaited while it was being closed.
             with suppress(RuntimeError):
                 self._generator.close()

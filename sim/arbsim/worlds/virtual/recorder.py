@@ -25,6 +25,8 @@ class Recorder:
         self._authored = array("i", [_NONE]) * size
         self._authored_second: dict[tuple[int, int], int] = {}
         self._decided = bytearray(size)
+        self.operation_of_transaction: dict[int, int] = {}
+        """By the database's transaction id, for those who follow its changes."""
 
     @property
     def now_ns(self) -> int:
@@ -106,10 +108,13 @@ class RegionStore:
                 trace.operation, account, self._code, to_cents(balance), base
             )
 
-    def adopt(self, account: int, balance: Decimal) -> None:
-        """Take over the balance that the operation at work wrote in another store."""
+    def adopt(self, account: int, balance: Decimal, transaction: int | None = None) -> None:
+        """Take over the balance that the operation at work, or a database's transaction, wrote elsewhere."""
         self._balances[account] = balance
-        operation = self._kernel.trace.operation
+        if transaction is None:
+            operation = self._kernel.trace.operation
+        else:
+            operation = self._recorder.operation_of_transaction.get(transaction, 0)
         if operation:
             self._rows[account] = self._recorder.adopted(operation, account, self._code, to_cents(balance))
 

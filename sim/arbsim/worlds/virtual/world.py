@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from arbsim import cdc
 from arbsim.history import History
 from arbsim.model import Accepted, DesignCard, Operation, Outcome, Workload, fate_of, from_cents, to_cents
-from arbsim.worlds.api import Design
+from arbsim.worlds.api import Design, Topic
 from arbsim.worlds.virtual.database import Placement, Pool, Universe
 from arbsim.worlds.virtual.draws import Draws
 from arbsim.worlds.virtual.kernel import NS_PER_MS, NS_PER_S, Kernel, Task, Trace
@@ -21,6 +22,7 @@ from arbsim.worlds.virtual.settings import Settings
 from arbsim.worlds.virtual.sql.engine import Engine
 
 if TYPE_CHECKING:
+    from arbsim.worlds.virtual.change_stream import ChangeStream
     from arbsim.worlds.virtual.kafka.clusters import Clusters
 
 _EPOCH = datetime.fromtimestamp(EPOCH_NS // NS_PER_S, UTC)
@@ -51,6 +53,7 @@ class VirtualWorld:
         self.resources = design.resources()
         self.universes = self._build_universes()
         self.clusters = self._build_clusters()
+        self.change_stream = self._build_change_stream()
         self.stores: dict[str, RegionStore] = {}
         self.services: list[Task[Any]] = []
         opening = {account: from_cents(cents) for account, cents in workload.accounts.items()}
@@ -93,6 +96,8 @@ class VirtualWorld:
     def _build_clusters(self) -> Clusters | None:
         """Build the clusters with the design's topics; None where it has none."""
         topics = self.resources.topics
+        if self.resources.change_stream:
+            topics = (*topics, Topic(cdc.TOPIC, partitions=cdc.PARTITIONS))
         if not topics:
             return None
         # aiokafka costs a tenth of a second to import; a database design does not need it.
@@ -109,6 +114,16 @@ class VirtualWorld:
             if topic.mirrored:
                 clusters.mirror(topic.name, topic.partitions, settings.client_regions)
         return clusters
+
+    def _build_change_stream(self) -> ChangeStream | None:
+        if not self.resources.change_stream or self.clusters is None:
+            return None
+        from arbsim.worlds.virtual.change_stream import ChangeStream
+
+        leader = self.settings.kafka_leader
+        self.clusters.mirror(cdc.TOPIC, cdc.PARTITIONS, (leader,))
+        universe = self.universes[self.settings.database.leader]
+        return ChangeStream(universe, self.clusters.of("local", leader), self.settings.cdc)
 
     def _opening_records(self) -> list[tuple[bytes, bytes]]:
         return [
@@ -155,6 +170,8 @@ class VirtualWorld:
         self.network.messages = self.network.wan_messages = 0
         self.history.statements.clear()
         kernel.spawn(self._arrivals(clients))
+        if self.change_stream is not None:
+            kernel.spawn(self.change_stream.restarts())
         last_ns = self.workload.operations[-1].at_ns if self.workload.operations else 0
         quiet = kernel.run_until_quiet(kernel.now_ns + last_ns + settings.horizon_ns)
         self._finish(quiet)

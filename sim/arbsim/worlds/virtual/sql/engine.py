@@ -78,7 +78,7 @@ class Engine:
         self._waits = 0
         self._sequence = 0
         self._xid = _FIRST_XID
-        self._lsn = _FIRST_LSN
+        self.lsn = _FIRST_LSN
 
     # -- for the callers -----------------------------------------------------------------------
 
@@ -258,8 +258,8 @@ class Engine:
     def _announce(self, tx: Transaction, changes: tuple[Change, ...]) -> None:
         self._sequence += 1
         self._xid += 1
-        self._lsn += 128 * len(changes) + 48
-        commit = Commit(self._sequence, self._lsn, self._xid, changes, tx.session.trace)
+        self.lsn += 128 * len(changes) + 48
+        commit = Commit(self._sequence, self.lsn, self._xid, changes, tx.session.trace)
         for listener in self.on_commit:
             listener(commit)
 
