@@ -65,8 +65,14 @@ PARAMETERS: tuple[Parameter, ...] = (
     _parameter(
         "database.deadlock_timeout",
         "1 s",
-        "How long a statement waits for a lock before the server looks for a deadlock.",
+        "How long a statement waits for a lock before PostgreSQL looks for a deadlock.",
         "PostgreSQL documentation, Lock Management, deadlock_timeout (default)",
+    ),
+    _parameter(
+        "database.deadlock_probe",
+        "100 ms",
+        "How long a statement waits for a lock before YugabyteDB's probes have found a deadlock.",
+        "assumption: one poll of the wait queue, wait_queue_poll_interval_ms (default)",
     ),
     _parameter(
         "database.query_layer_retries",

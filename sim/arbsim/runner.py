@@ -144,6 +144,7 @@ def settings_of(scenario: Scenario, seed: int) -> Settings:
             read_committed=database.read_committed,
             statement_ns=database.statement,
             deadlock_timeout_ns=database.deadlock_timeout,
+            deadlock_probe_ns=database.deadlock_probe,
             query_layer_retries=database.query_layer_retries,
             pool_size=database.pool_size,
             xcluster_lag_ns=database.xcluster_lag,

@@ -201,6 +201,7 @@ class Database(Section):
     )
     statement: Delay = _parameter("database.statement")
     deadlock_timeout: DelayAboveZero = _parameter("database.deadlock_timeout")
+    deadlock_probe: DelayAboveZero = _parameter("database.deadlock_probe")
     query_layer_retries: Annotated[int, Whole(at_most=100_000)] = _parameter("database.query_layer_retries")
     pool_size: Annotated[int, Whole(at_least=1, at_most=100_000)] = _parameter("database.pool_size")
     xcluster_lag: Delay = _parameter("database.xcluster_lag")

@@ -9,7 +9,8 @@ from arbsim.designs.select_then_decrement import SelectThenDecrement
 from arbsim.designs.select_then_update import SelectThenUpdate
 from arbsim.designs.serializable import Serializable
 from arbsim.history import OPENING
-from arbsim.model import Fate
+from arbsim.model import Accepted, Fate, Operation, Outcome
+from arbsim.worlds.api import Region
 from tests.worlds.virtual.worlds import MS, fates, latencies_ms, run, withdraw, workload
 
 RACE = workload(withdraw(0, "west", 6000), withdraw(20, "east", 7000))
@@ -113,3 +114,42 @@ def test_a_full_pool_lends_its_connections_in_order_of_asking() -> None:
         *(withdraw(0, "east", 100, account) for account in (1, 2, 3)), opening={1: 100, 2: 100, 3: 100}
     )
     assert latencies_ms(run(AtomicUpdate(), operations, pool_size=1)) == [40.0, 80.0, 120.0]
+
+
+BOTH_FROM_AFAR = workload(withdraw(0, "west", 6000), withdraw(20, "west", 7000))
+"""Both read at the leader before either writes: 30 and 50 ms, then 90 and 110 ms."""
+
+
+def test_two_serializable_updates_that_both_read_first_deadlock_and_one_restarts_inside_the_server() -> None:
+    history = run(Serializable(), BOTH_FROM_AFAR)
+    assert sorted(fates(history)) == ["accepted", "rejected"]
+    answers = list(history.answers())
+    assert [answer.client_retries for answer in answers] == [0, 0]
+    assert [answer.server_retries for answer in answers] == [0, 1]  # the younger one gives way
+
+
+def test_a_yugabyte_deadlock_is_found_by_a_probe_and_a_postgres_one_after_its_timeout() -> None:
+    crossing = workload(withdraw(0, "east", 100), withdraw(0, "west", 100))
+    for dialect, limit_ms in (("yugabyte", 1000), ("postgres", 3000)):
+        history = run(Serializable(dialect=dialect, select_first=True), crossing)  # type: ignore[arg-type]
+        assert fates(history) == ["accepted", "accepted"]
+        assert max(latencies_ms(history)) < limit_ms
+
+
+def test_a_crowd_under_serializable_gets_through_one_by_one() -> None:
+    crowd = workload(*(withdraw(at_ms, "west", 100) for at_ms in range(20)))
+    history = run(Serializable(), crowd)
+    assert fates(history) == ["accepted"] * 20
+    assert max(latencies_ms(history)) < 20_000
+
+
+def test_a_table_without_a_check_takes_the_fast_path_when_a_row_is_overwritten() -> None:
+    class Overwrite(AtomicUpdateAutocommit):
+        async def attempt(self, op: Operation, region: Region) -> Outcome:
+            await region.database.execute("UPDATE acct SET balance = $1 WHERE id = $2", op.amount, op.account)
+            return Accepted()
+
+    # Read call 60 and quorum 20: nothing is read on the way, so one call writes and one quorum commits.
+    history = run(Overwrite(check=False), workload(withdraw(0, "west", 100)))
+    assert latencies_ms(history) == [80.0]
+    assert latencies_ms(run(Overwrite(), workload(withdraw(0, "west", 100)))) == [160.0]

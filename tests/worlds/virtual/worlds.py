@@ -40,6 +40,7 @@ SETTINGS = Settings(
         read_committed=True,
         statement_ns=0,
         deadlock_timeout_ns=1000 * MS,
+        deadlock_probe_ns=100 * MS,
         query_layer_retries=60,
         pool_size=20,
         xcluster_lag_ns=100 * MS,

@@ -64,6 +64,7 @@ class Universe:
         self.engine = engine
         self.placement = placement
         self.distributed = engine.dialect == "yugabyte"
+        self.deadlock_ns = settings.deadlock_probe_ns if self.distributed else settings.deadlock_timeout_ns
         self._replica_links = [network.link(placement.leader, replica) for replica in placement.replicas]
         self.watch = TableWatch(recorder, engine, store)
         self.connections: dict[Session, Connection] = {}
@@ -424,8 +425,11 @@ class Connection:
         def check(_: object) -> None:
             if waiting.session.wait is wait:
                 universe.engine.detect_deadlock(waiting)
+                # PostgreSQL looks once; YugabyteDB sends probes as long as the wait lasts.
+                if universe.distributed and waiting.session.wait is wait:
+                    Timer(kernel, universe.deadlock_ns).callbacks.append(check)
 
-        Timer(kernel, universe.settings.deadlock_timeout_ns).callbacks.append(check)
+        Timer(kernel, universe.deadlock_ns).callbacks.append(check)
 
 
 class Path:

@@ -25,6 +25,7 @@ class DatabaseSettings:
     read_committed: bool
     statement_ns: int
     deadlock_timeout_ns: int
+    deadlock_probe_ns: int
     query_layer_retries: int
     pool_size: int
     xcluster_lag_ns: int

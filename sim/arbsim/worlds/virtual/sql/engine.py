@@ -87,19 +87,26 @@ class Engine:
         return Session(self, name)
 
     def detect_deadlock(self, waiting: Waiting) -> bool:
-        """What a server does `deadlock_timeout` after a wait began; True if there was a deadlock.
+        """What a server does some time after a wait began; True if there was a deadlock.
 
-        If `waiting` is part of a cycle, it is the victim: its statement ends with 40P01, or restarts
-        inside the server where YugabyteDB may do so.
+        PostgreSQL ends the statement of whoever looks (40P01). YugabyteDB ends the youngest transaction of
+        each ring that this one is part of (yugabyte-db issue 20976); a first statement restarts inside the server.
         """
         session = waiting.session
         wait = session.wait
-        if wait is None or session.waiting is not waiting or not cycle_through(wait, self.waiting):
+        if wait is None or session.waiting is not waiting:
             return False
-        first = session.tx is not None and session.tx.statements == 0
-        session.interrupt(Restart(DEADLOCK) if self.yugabyte and first else Failure(DEADLOCK))
-        self.settle()
-        return True
+        found = False
+        while ring := cycle_through(wait, self.waiting):
+            found = True
+            victim = max(ring, key=lambda tx: tx.start) if self.yugabyte else wait.tx
+            restarts = self.yugabyte and victim.statements == 0
+            victim.session.interrupt(Restart(DEADLOCK) if restarts else Failure(DEADLOCK))
+            if victim is wait.tx:
+                break
+        if found:
+            self.settle()
+        return found
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """The committed rows of a table, in key order."""

@@ -246,18 +246,20 @@ def _enqueue(row: Row, wait: RowWait) -> None:
         queue.sort(key=lambda other: (other.tx.start, other.seq))
 
 
-def cycle_through(waiter: Waiter, waiting: dict[Transaction, Waiter]) -> bool:
-    """Whether `waiter` waits, over others that wait, for itself."""
-    seen: set[int] = set()
-    stack = list(waiter.blockers())
+def cycle_through(waiter: Waiter, waiting: dict[Transaction, Waiter]) -> list[Transaction]:
+    """A ring of transactions, each waiting for the next, that begins with the waiter's own; empty if there is none."""
+    came_from: dict[Transaction, Transaction] = {}
+    stack = [waiter]
     while stack:
-        other = stack.pop()
-        if other is waiter.tx:
-            return True
-        if other.number in seen:
-            continue
-        seen.add(other.number)
-        next_wait = waiting.get(other)
-        if next_wait is not None:
-            stack.extend(next_wait.blockers())
-    return False
+        one = stack.pop()
+        for other in one.blockers():
+            if other is waiter.tx:
+                ring = [one.tx]
+                while ring[-1] is not waiter.tx:
+                    ring.append(came_from[ring[-1]])
+                return ring[::-1]
+            if other not in came_from:
+                came_from[other] = one.tx
+                if other in waiting:
+                    stack.append(waiting[other])
+    return []
