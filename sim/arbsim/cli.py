@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from arbsim import __version__
 
@@ -25,27 +27,105 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
-    no_args_is_help=True,
 )
 
-BAD_INPUT = 2
+BROKEN, BAD_INPUT, UNDECIDED, INTERNAL, INTERRUPTED = 1, 2, 3, 5, 130
+
+HISTORY = "history.jsonl"
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
 class BadInput(Exception):
-    """Something that the user can mend; the text says what."""
+    """Something that the user can mend. ``mistakes`` are those of a scenario; ``text`` tells all of it."""
+
+    def __init__(self, text: str, mistakes: tuple[Any, ...] = ()) -> None:
+        super().__init__(text)
+        self.text = text
+        self.mistakes = mistakes
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 2 bad input, 1 an expectation broken, 3 one undecided, 5 our bug."""
+    """Run the command line, and leave with its exit code (README, "Exit codes")."""
+    arguments = sys.argv[1:] or ["--help"]
+    code = _run_app(arguments, as_json="--json" in arguments)
+    with suppress(OSError):  # what could not be printed has been told, or nobody is left to tell
+        sys.stdout.flush()
+    sys.exit(code)
+
+
+def _run_app(arguments: list[str], as_json: bool) -> int:
     try:
-        app()
+        code: int = app(arguments, prog_name="arbsim", standalone_mode=False) or 0
+        # Typer turns Ctrl-C into this code.
+        return code if code != INTERRUPTED else _fail("Interrupted.", "interrupted", code, as_json)
     except BadInput as problem:
-        _print_error(str(problem))
-        sys.exit(BAD_INPUT)
+        return _fail(problem.text, "bad-input", BAD_INPUT, as_json, problem.mistakes)
+    except TyperException as usage:
+        return _fail(_usage(usage), "usage", BAD_INPUT, as_json)
+    except Exception as error:
+        import traceback
+
+        typer.echo(traceback.format_exc(), err=True)
+        text = f"error: {type(error).__name__}: a bug in arbsim; please report it with the lines above."
+        return _fail(text, "internal", INTERNAL, as_json)
+
+
+def _usage(problem: TyperException) -> str:
+    context = getattr(problem, "ctx", None)
+    usage = f"{context.get_usage()}\n" if context is not None else ""
+    return f"{usage}error: {_shown(problem.format_message())}"
+
+
+def _fail(text: str, kind: str, code: int, as_json: bool, mistakes: tuple[Any, ...] = ()) -> int:
+    """Tell an error: to people on stderr, to programs as a document on stdout. Return the exit code."""
+    typer.echo(text, err=True)
+    if as_json:
+        from arbsim.results import Failure, InputMistake
+
+        rows = tuple(
+            InputMistake(
+                code=mistake.code,
+                file=mistake.file,
+                line=mistake.line or None,
+                column=mistake.column or None,
+                message=mistake.message,
+                hint=mistake.hint or None,
+            )
+            for mistake in mistakes
+        )
+        _print(
+            Failure(error={"kind": kind, "message": text}, mistakes=rows, exit_code=code).model_dump_json(
+                indent=2
+            )
+        )
+    return code
+
+
+def _print(text: str) -> None:
+    """Write to stdout. Where the reader has gone (a pipe to head) there is nobody to tell; the exit code stays.
+
+    Raises BadInput where stdout cannot take it (a full disk).
+    """
+    try:
+        typer.echo(text)
+        sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has gone (a pipe to head): there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise BadInput(f"error: standard output: {error.strerror}") from None
+
+
+def _shown(text: str) -> str:
+    """Text of the user's, with what a terminal would act on made visible."""
+    from arbsim.scenario.mistakes import shown
+
+    return shown(text)
+
+
+def _bad(text: str) -> BadInput:
+    return BadInput(f"error: {_shown(text)}")
 
 
 def _version(asked: bool) -> None:
@@ -77,63 +157,46 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Where the report goes; reports/SCENARIO if absent.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a scenario through its designs in virtual time, and judge each."""
-    scenario = _load(file, as_json)
+    scenario = _load(file)
     designs = _choose(scenario, design or [])
     done = _run(scenario, designs, file, seed, design or [])
     folder = out if out is not None else Path("reports") / _slug(file, scenario.name)
-    paths = _write(done, folder)
+    report = _write(done, folder)
+    _conclude(done.results, as_json, report)
+
+
+def _conclude(results: Results, as_json: bool, report: str | None) -> None:
+    """Print the results; leave with 1 where an expectation is broken, with 3 where one is undecided."""
     if as_json:
-        typer.echo(done.results.model_dump_json(indent=2))
+        _print(results.model_dump_json(indent=2))
     else:
-        _print_results(done.results)
-        typer.echo(f"Report: {', '.join(str(path) for path in paths)}")
-    if done.results.exit_code:
-        if not as_json:
-            why = "an expectation is broken" if done.results.exit_code == 1 else "an expectation is undecided"
-            typer.echo(f"Exit status {done.results.exit_code}: {why}.")
-        raise typer.Exit(done.results.exit_code)
+        from arbsim.report import console
+
+        lines = [console.render(results)]
+        if report is not None:
+            lines.append(f"Report: {report}")
+        if results.exit_code:
+            what = "broken" if results.exit_code == BROKEN else "undecided"
+            lines.append(f"Exit status {results.exit_code}: an expectation is {what}.")
+        _print("\n".join(lines))
+    if results.exit_code:
+        raise typer.Exit(results.exit_code)
 
 
-def _load(file: str, as_json: bool) -> Scenario:
+def _load(file: str) -> Scenario:
     from arbsim.scenario import ScenarioError, load_scenario, render
     from arbsim.worlds.virtual.sql import check_statement
 
     try:
         scenario = load_scenario(file, check_sql=check_statement)
     except ScenarioError as error:
-        if as_json:
-            typer.echo(json.dumps(_failure(error), indent=2))
-        else:
-            typer.echo(render(error.mistakes), err=True)
-        raise typer.Exit(BAD_INPUT) from None
+        raise BadInput(render(error.mistakes), tuple(error.mistakes)) from None
     if scenario.warnings:
         typer.echo(render(scenario.warnings), err=True)
     return scenario
-
-
-def _failure(error: Any) -> dict[str, Any]:
-    """What ``--json`` prints for a scenario that cannot be used; the same outer shape as results."""
-    mistakes = [
-        {
-            "code": mistake.code,
-            "file": mistake.file,
-            "line": mistake.line or None,
-            "column": mistake.column or None,
-            "message": mistake.message,
-            "hint": mistake.hint or None,
-        }
-        for mistake in error.mistakes
-    ]
-    return {
-        "schema_version": 1,
-        "error": {"kind": "bad-input", "mistakes": mistakes},
-        "exit_code": BAD_INPUT,
-    }
 
 
 def _choose(scenario: Scenario, names: list[str]) -> dict[str, Design]:
@@ -148,59 +211,70 @@ def _choose(scenario: Scenario, names: list[str]) -> dict[str, Design]:
     except KeyError as missing:
         known = [entry.name for entry in scenario.designs]
         name = str(missing.args[0])
-        raise BadInput(f'the scenario lists no design "{name}"; {nearest(name, known)}') from None
+        raise _bad(f'the scenario lists no design "{name}"; {nearest(name, known)}') from None
     return {**chosen, **{one.name: one for one in own.values()}}
 
 
 def _own_design(path: str) -> Design:
     """Load a class from a Python file that was named on the command line."""
-    from arbsim.worlds.api import Design
+    from arbsim.own_design import OwnDesignError, load_design
 
-    file, _, name = path.rpartition(":")
-    spec = importlib.util.spec_from_file_location("arbsim_own_design", file)
-    if spec is None or spec.loader is None or not Path(file).is_file():
-        raise BadInput(f"{file}: no such Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise BadInput(f"{file}: {type(error).__name__}: {error}") from error
-    found = getattr(module, name, None)
-    if not (isinstance(found, type) and issubclass(found, Design)):
-        raise BadInput(f"{file} has no class {name} that is an arbsim.worlds.api.Design")
-    design: Design = found()
-    return design
+        return load_design(path)
+    except OwnDesignError as error:
+        raise _bad(str(error)) from None
 
 
 def _run(
     scenario: Scenario, designs: dict[str, Design], file: str, seed: int | None, names: list[str]
 ) -> Run:
-    from arbsim.runner import run_scenario
+    from arbsim.runner import DesignFailed, run_scenario
     from arbsim.workload import build_workload
 
     used = scenario.seed if seed is None else seed
-    options = "".join(f" --design {name}" for name in names)
-    replay = f"arbsim run {_shown(file)} --seed {used}{options}"
-    progress = _progress if sys.stderr.isatty() else _quiet
-    return run_scenario(scenario, build_workload(scenario, used), used, designs, replay, progress)
+    options = "".join(f" --design {_quoted(name)}" for name in names)
+    replay = f"arbsim run {_quoted(_place(file))} --seed {used}{options}"
+    listed = {entry.name for entry in scenario.designs}
+    try:
+        with _progress(len(designs)) as told:
+            return run_scenario(scenario, build_workload(scenario, used), used, designs, replay, told)
+    except DesignFailed as failure:
+        if failure.design in listed:
+            raise
+        raise _bad(str(failure)) from failure
 
 
-def _shown(file: str) -> str:
+def _place(file: str) -> str:
     """A scenario's name in the replay line: no folder of this machine."""
     path = Path(file)
     return "scenarios/" + path.name if path.parent.name == "scenarios" else path.name
 
 
-def _progress(name: str, result: DesignResult | None) -> None:
-    from arbsim.scenario.mistakes import shown
+def _quoted(text: str) -> str:
+    import shlex
 
-    word = "..." if result is None else result.verdict.value
-    typer.echo(f"{shown(name)}  {word}", err=True)
+    return shlex.quote(text)
 
 
-def _quiet(name: str, result: DesignResult | None) -> None:
-    """A pipe hears nothing until the result."""
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[str, DesignResult | None], None]]:
+    """Show on a terminal which design is at work and what the last one came to; a pipe hears nothing."""
+    if not sys.stderr.isatty():
+        yield lambda name, result: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+
+        def told(name: str, result: DesignResult | None) -> None:
+            words = escape(_shown(name)) + ("" if result is None else f"  {result.verdict.value}")
+            progress.update(task, description=words, advance=0 if result is None else 1)
+
+        yield told
 
 
 def _slug(file: str, name: str) -> str:
@@ -210,22 +284,59 @@ def _slug(file: str, name: str) -> str:
     )
 
 
-def _write(done: Run, folder: Path) -> list[Path]:
+def _write(done: Run, folder: Path) -> str:
+    """Write the report and the histories; return what to say of it."""
+    from arbsim.files import whole
+    from arbsim.history_file import save
     from arbsim.report import write_results
 
     try:
-        return write_results(done.results, folder)
+        paths = write_results(done.results, folder)
+        with whole(folder / HISTORY) as file:
+            save(done.saved, file)
     except OSError as error:
-        raise BadInput(f"{folder}: {error.strerror or 'cannot be written'}") from None
+        raise _bad(f"{folder}: {error.strerror or 'cannot be written'}") from None
+    return _told(paths)
 
 
-def _print_results(results: Results) -> None:
-    from arbsim.report import console
-
-    typer.echo(console.render(results))
+def _told(paths: list[Path]) -> str:
+    page = paths[-1]
+    return f"{_shown(str(page))} ({max(1, page.stat().st_size // 1000)} kB)"
 
 
 # -- the other commands --------------------------------------------------------------------------------
+
+
+@app.command()
+def audit(
+    history: Annotated[Path, typer.Argument(help="A history.jsonl that arbsim run wrote.")],
+    as_json: AsJson = False,
+) -> None:
+    """Judge a saved history again. Nothing is run, nothing is written."""
+    from arbsim.history_file import HistoryError, load
+    from arbsim.runner import judge_again
+
+    try:
+        saved = load(history)
+    except HistoryError as error:
+        raise _bad(str(error)) from None
+    _conclude(judge_again(saved), as_json, None)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder with a results.json that arbsim run wrote.")],
+) -> None:
+    """Render a report again from its results.json. Nothing is run."""
+    from arbsim.report import ReportError, load_results, write_results
+
+    try:
+        paths = write_results(load_results(folder), folder)
+    except ReportError as error:
+        raise _bad(str(error)) from None
+    except OSError as error:
+        raise _bad(f"{folder}: {error.strerror or 'cannot be written'}") from None
+    _print(f"Report: {_told(paths)}")
 
 
 @app.command()
@@ -235,9 +346,9 @@ def designs() -> None:
 
     for name, design in catalogue().items():
         claims = ", ".join(kind.value for kind in design.claims) or "nothing"
-        typer.echo(f"{name}  ({design.agreement} {'log' if design.family == 'bus' else 'database'})")
-        typer.echo(f"    {design.summary}")
-        typer.echo(f"    claims to prevent: {claims}" + (f"; cure: {design.cure}" if design.cure else ""))
+        _print(f"{name}  ({design.agreement} {'log' if design.family == 'bus' else 'database'})")
+        _print(f"    {design.summary}")
+        _print(f"    claims to prevent: {claims}" + (f"; cure: {design.cure}" if design.cure else ""))
 
 
 @app.command()
@@ -248,7 +359,7 @@ def schema(
     from arbsim.results import results_schema
     from arbsim.scenario import schema_text
 
-    typer.echo(json.dumps(results_schema(), indent=2) if results else schema_text().rstrip())
+    _print(json.dumps(results_schema(), indent=2) if results else schema_text().rstrip())
 
 
 @app.command()
@@ -259,16 +370,10 @@ def init(
     from arbsim.scenario import SCHEMA_FILE, init_template, schema_text
 
     if file.exists():
-        raise BadInput(f"{file} exists already")
+        raise _bad(f"{file} exists already")
     try:
         file.write_text(init_template(file.name), encoding="utf-8")
         (file.parent / SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
     except OSError as error:
-        raise BadInput(f"{file}: {error.strerror or 'cannot be written'}") from None
-    typer.echo(f"Wrote {file} and {file.parent / SCHEMA_FILE}. Next: arbsim run {file}")
-
-
-def _print_error(text: str) -> None:
-    from arbsim.scenario.mistakes import shown
-
-    typer.echo(f"error: {shown(text)}", err=True)
+        raise _bad(f"{file}: {error.strerror or 'cannot be written'}") from None
+    _print(f"Wrote {file} and {file.parent / SCHEMA_FILE}. Next: arbsim run {file}")

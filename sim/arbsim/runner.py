@@ -13,7 +13,9 @@ from arbsim.compare import Expected, Facts, compare, run_facts
 from arbsim.designs import catalogue
 from arbsim.designs.own_sql import OwnSql
 from arbsim.history import History
+from arbsim.history_file import SavedRun
 from arbsim.model import DesignCard, Kind, Nanoseconds, Operation, Workload, from_cents
+from arbsim.own_design import told
 from arbsim.parameters import PARAMETERS
 from arbsim.results import DesignResult, FamilyFacts, ParameterRow, Results
 from arbsim.scenario import DesignEntry, Scenario
@@ -21,6 +23,7 @@ from arbsim.scenario.expectations import CountRange
 from arbsim.transaction import Condition, SqlTransaction, Statement, Think
 from arbsim.worlds.api import Design
 from arbsim.worlds.virtual.kafka.cluster import KafkaTimings
+from arbsim.worlds.virtual.kernel import TaskFailed
 from arbsim.worlds.virtual.settings import CdcSettings, DatabaseSettings, Settings
 from arbsim.worlds.virtual.world import run_design
 
@@ -28,6 +31,14 @@ PROBE_OPERATIONS = 60
 """Withdrawals from one account, all at once, by which the ceiling of one hot key is measured."""
 
 NS_PER_S = 1_000_000_000
+
+
+class DesignFailed(Exception):
+    """A design raised what is no outcome: a bug in it (or in its world). The error is the ``__cause__``."""
+
+    def __init__(self, design: str, error: BaseException) -> None:
+        super().__init__(f"design {design} ended with {told(error)}")
+        self.design = design
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +55,7 @@ class Run:
     """Everything that one run gives."""
 
     results: Results
-    facts: Facts
-    histories: tuple[History, ...]
+    saved: SavedRun
 
 
 def run_scenario(
@@ -67,25 +77,39 @@ def run_scenario(
         one = judge_design(name, design, workload, settings)
         on_design(name, one.result)
         judged.append(one)
-    facts = facts_of(scenario, seed, replay)
-    results = compare(
-        facts,
-        workload,
-        {one.name: one.result for one in judged},
+    saved = SavedRun(
+        facts_of(scenario, seed, replay),
         tuple(_expected(scenario, designs)),
-        {one.name: run_facts(one.history) for one in judged},
+        tuple(one.history for one in judged),
+        {one.name: one.result.costs.hot_key_ceiling_per_s for one in judged},
     )
-    silenced = tuple(caution for caution in results.warnings if caution.id not in scenario.silence)
-    return Run(results.model_copy(update={"warnings": silenced}), facts, tuple(one.history for one in judged))
+    return Run(_compare(saved, workload, {one.name: one.result for one in judged}), saved)
+
+
+def _compare(saved: SavedRun, workload: Workload, results: Mapping[str, DesignResult]) -> Results:
+    facts = {history.card.name: run_facts(history) for history in saved.histories}
+    compared = compare(saved.facts, workload, results, saved.expected, facts)
+    silence = saved.facts.scenario.get("silence", ())
+    warnings = tuple(caution for caution in compared.warnings if caution.id not in silence)
+    return compared.model_copy(update={"warnings": warnings})
 
 
 def judge_design(name: str, design: Design, workload: Workload, settings: Settings) -> Judged:
     """Run one design, audit its history, and measure what one hot key can carry."""
     card = card_of(name, design)
-    history = run_design(design, card, workload, settings)
+    try:
+        history = run_design(design, card, workload, settings)
+        ceiling = ceiling_per_s(design, card, settings)
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, TaskFailed) and error.__cause__ else error
+        raise DesignFailed(name, cause) from cause
+    return Judged(name, history, _judge(history, ceiling))
+
+
+def _judge(history: History, ceiling: float | None) -> DesignResult:
     result = audit(history)
-    costs = result.costs.model_copy(update={"hot_key_ceiling_per_s": ceiling_per_s(design, card, settings)})
-    return Judged(name, history, result.model_copy(update={"costs": costs}))
+    costs = result.costs.model_copy(update={"hot_key_ceiling_per_s": ceiling})
+    return result.model_copy(update={"costs": costs})
 
 
 def ceiling_per_s(design: Design, card: DesignCard, settings: Settings) -> float | None:
@@ -100,9 +124,14 @@ def ceiling_per_s(design: Design, card: DesignCard, settings: Settings) -> float
     return round(PROBE_OPERATIONS * NS_PER_S / last_ns, 1) if last_ns > 0 else None
 
 
-def judge_again(facts: Facts, histories: Sequence[History]) -> dict[str, DesignResult]:
-    """Audit saved histories again."""
-    return {history.card.name: audit(history) for history in histories}
+def judge_again(saved: SavedRun) -> Results:
+    """Audit saved histories again, and compare them again."""
+    workload = saved.histories[0].workload if saved.histories else Workload((), {})
+    return _compare(
+        saved,
+        workload,
+        {one.card.name: _judge(one, saved.ceilings.get(one.card.name)) for one in saved.histories},
+    )
 
 
 # -- from a scenario to what the parts need ------------------------------------------------------------

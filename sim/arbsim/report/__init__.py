@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import stat
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from arbsim.files import whole
 from arbsim.report import markdown
 from arbsim.results import Results
 
-__all__ = ["write_results"]
+__all__ = ["ReportError", "load_results", "write_results"]
+
+LARGEST = 100_000_000
+"""Bytes of a results.json; a larger one is refused."""
+
+
+class ReportError(ValueError):
+    """A folder without results that can be rendered; the text says why."""
 
 
 def write_results(results: Results, folder: Path) -> list[Path]:
@@ -22,18 +31,23 @@ def write_results(results: Results, folder: Path) -> list[Path]:
         "results.json": results.model_dump_json(indent=2) + "\n",
         "report.md": markdown.render(results),
     }
-    return [_write(folder / name, text) for name, text in texts.items()]
-
-
-def _write(path: Path, text: str) -> Path:
-    """Write aside, then rename."""
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+    for name, text in texts.items():
+        with whole(folder / name) as file:
             file.write(text)
-        Path(aside).chmod(0o644)
-        Path(aside).replace(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
-    return path
+    return [folder / name for name in texts]
+
+
+def load_results(folder: Path) -> Results:
+    """Read the results.json of a folder. Raises ReportError."""
+    path = folder / "results.json"
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+            raise ReportError(f"{path} is no file of at most {LARGEST // 1_000_000} MB")
+        return Results.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ReportError(f"{path}: {error.strerror or 'cannot be read'}") from None
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ReportError(f"{path}: {place + ': ' if place else ''}{first['msg']}") from None

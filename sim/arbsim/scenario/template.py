@@ -33,13 +33,13 @@ database: {dialect: yugabyte, leader: east, gateway: nearest}
 kafka: {leader: east}
 
 # Accounts one by one, such as {1: 100.00, 2: 50.00}, or many alike:
-accounts: {count: 20, balance: 50.00}
+accounts: {count: 8, balance: 50.00}
 
 # What the clients do: one of `operations` (a list), `generate` (a recipe) and `trace` (a CSV file).
 workload:
   generate:
     operations: 500
-    arrivals: {process: poisson, rate: 10/s} # or uniform; or bursts, with `burst: 20`
+    arrivals: {process: poisson, rate: 30/s} # or uniform; or bursts, with `burst: 20`
     accounts: {distribution: zipf, exponent: 0.99} # the first accounts are the hot ones; or uniform
     amounts: {from: 5.00, to: 40.00} # or {fixed: 10.00}
     mix: {withdraw: 55 %, deposit: 30 %, transfer: 5 %, read: 10 %}

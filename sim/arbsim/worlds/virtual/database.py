@@ -402,7 +402,7 @@ class Connection:
             waiting.cancel()
             raise
         history, now_ns = universe.recorder.history, universe.recorder.now_ns
-        for blocker, start_ns in self._waits:
+        for blocker, start_ns in self._waits if trace.operation else ():
             history.wait(trace.operation, blocker, start_ns, now_ns)
         return answer
 
@@ -419,7 +419,7 @@ class Connection:
         if not blockers:  # a pause after a deadlock, which the engine ends by itself
             return
         for blocker in blockers:
-            if isinstance(blocker.trace, Trace):
+            if isinstance(blocker.trace, Trace) and blocker.trace.operation:
                 self._waits.append((blocker.trace.operation, universe.recorder.now_ns))
 
         def check(_: object) -> None:

@@ -1,0 +1,5 @@
+"""``python -m arbsim``."""
+
+from arbsim.cli import main
+
+main()
