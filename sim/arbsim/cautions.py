@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from arbsim.audit.costs import EVERYWHERE, SATURATED, ms
+from arbsim.audit.costs import SATURATED, ms
 from arbsim.model import VIOLATIONS, FindingKind, Kind, Verdict, Workload, operations_by_account
 from arbsim.results import Caution, DesignResult
 
@@ -42,7 +42,7 @@ def _of_evidence(result: DesignResult, advice: str) -> Iterator[tuple[str, str, 
         yield (
             NO_CONTENTION,
             "no two operations met on an account, so a run without findings proves nothing",
-            (advice + _slowest(result)),
+            advice,
         )
     if not result.outcomes.accepted:
         ends = result.outcomes
@@ -95,11 +95,3 @@ def _how_to_meet(workload: Workload) -> str:
     if closest is None:
         return "No account is changed twice: use fewer accounts, or more operations."
     return f"Changes of one account begin at least {ms(closest)} ms apart: let them begin closer together."
-
-
-def _slowest(result: DesignResult) -> str:
-    """How long an operation was under way at most, which is how close others must come."""
-    longest = [row.fate.max_ms for row in result.costs.latency if row.region == EVERYWHERE]
-    if not longest or longest[0] is None:
-        return ""
-    return f" The slowest operation was decided after {longest[0]} ms."

@@ -189,6 +189,7 @@ class DesignResult(_Part):
     evidence: Evidence
     final: dict[str, dict[str, Money]] = Field(description="account to store to balance")
     outcomes: Outcomes
+    failures: dict[str, int] = Field(description="how many operations failed for each reason")
     findings: dict[FindingKind, Finding]
     rejections: Rejections
     contention: Contention
@@ -197,6 +198,7 @@ class DesignResult(_Part):
     balances_count: int
     beliefs: tuple[Belief, ...]
     costs: Costs
+    counts: dict[str, int] = Field(description="what else the run counted: messages, change events")
     notes: tuple[str, ...]
 
 

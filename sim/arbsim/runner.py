@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from arbsim import __version__
@@ -237,7 +237,8 @@ def _step_text(step: Statement | Condition | Think) -> str:
 
 
 def _parameters(design: Design) -> Iterator[tuple[str, str]]:
-    for name in getattr(design, "__dataclass_fields__", {}):
+    parameters: Any = design
+    for name in [field.name for field in fields(parameters)] if is_dataclass(parameters) else ():
         value = getattr(design, name)
         if isinstance(value, SqlTransaction):
             yield "isolation", value.isolation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -229,6 +230,7 @@ def _result(
         evidence=Evidence(),
         final=_final(history),
         outcomes=_outcomes(history),
+        failures=_failures(history),
         findings=findings,
         rejections=Rejections(
             certainly_right=refused.certainly_right,
@@ -249,8 +251,14 @@ def _result(
         balances_count=len(balances),
         beliefs=_beliefs(history, versions, findings, met),
         costs=costs_of(history, findings[FindingKind.OVERDRAFT].count),
+        counts=dict(sorted(history.totals.items())),
         notes=(*history.notes, *filter(None, [saturation_note(history)])),
     )
+
+
+def _failures(history: History) -> dict[str, int]:
+    reasons = Counter(answer.reason for answer in history.answers() if answer.fate is Fate.FAILED)
+    return dict(sorted(reasons.items()))
 
 
 def _statements(history: History) -> tuple[StatementCount, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from arbsim.files import whole
-from arbsim.report import markdown
+from arbsim.report import html, markdown
 from arbsim.results import Results
 
 __all__ = ["ReportError", "load_results", "write_results"]
@@ -22,7 +22,7 @@ class ReportError(ValueError):
 
 
 def write_results(results: Results, folder: Path) -> list[Path]:
-    """Write results.json and report.md into a folder; each appears whole or not at all.
+    """Write results.json, report.md and report.html into a folder; each appears whole or not at all.
 
     Raises OSError where the folder cannot be written.
     """
@@ -30,6 +30,7 @@ def write_results(results: Results, folder: Path) -> list[Path]:
     texts = {
         "results.json": results.model_dump_json(indent=2) + "\n",
         "report.md": markdown.render(results),
+        "report.html": html.render(results),
     }
     for name, text in texts.items():
         with whole(folder / name) as file:

@@ -1,11 +1,18 @@
-"""The result on a terminal: 80 columns, a glyph and a word for every verdict, no markup."""
+"""The result on a terminal: 80 columns, a glyph and a word for every verdict, no markup, no colour."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import wrap
 
-from arbsim.report.words import REASONS, as_declared, clean, finals, findings_of, headline, verdict_of
+from arbsim.report import words
+from arbsim.report.words import clean
 from arbsim.results import DesignResult, Results
+
+WIDTH = 80
+LONGEST_NAME = 29
+MOST_LINES = 8
+"""Balances that are told one by one; the report has the others."""
 
 
 def render(results: Results) -> str:
@@ -14,60 +21,97 @@ def render(results: Results) -> str:
 
 
 def _lines(results: Results) -> Iterator[str]:
-    yield f"{clean(results.name)}  seed {results.manifest.seed}  simulated in virtual time"
-    if results.question:
-        yield clean(results.question)
+    yield from _wrapped(
+        f"{clean(results.name)}: {clean(results.question)}" if results.question else clean(results.name)
+    )
+    yield f"{_operations(results)}, seed {results.manifest.seed}, simulated in virtual time"
     yield ""
-    yield headline(results)
+    yield words.headline(results)
     yield from _table(results)
-    for name, result in results.designs.items():
-        for kind, count, amount, told in findings_of(results, result):
-            yield f"  {clean(name)}: {kind.value} {count} ({amount}): {told}"
-        for reason in result.reasons:
-            yield f"  {clean(name)}: inconclusive: {REASONS.get(reason, reason)}"
-    yield from _unmet(results)
-    for caution in results.warnings:
-        where = f" {clean(caution.design)}:" if caution.design else ""
-        yield f"warn[{caution.id}]{where} {clean(caution.text)} {clean(caution.next_step)}".rstrip()
-    yield f"Unexplained money: {_unexplained(results)}"
+    for reason, names in words.inconclusive(results).items():
+        yield from _item(" ?", f"inconclusive: {', '.join(map(clean, names))}: {reason}")
+    yield from _balances(results)
+    yield f"Unexplained money: {words.unexplained(results)}"
+    yield from _contention(results)
+    yield from _expectations(results)
+    for caution in words.gathered(results.warnings):
+        about = f"{', '.join(map(clean, caution.designs))}: " if caution.designs else ""
+        yield from _item(f"warn[{caution.id}]", f"{about}{clean(caution.text)}. {clean(caution.next_step)}")
     yield f"Replay: {clean(results.manifest.replay)}"
 
 
+def _operations(results: Results) -> str:
+    count = results.workload.operations
+    return f"the same {count} operation{'' if count == 1 else 's'} for each design"
+
+
 def _table(results: Results) -> Iterator[str]:
-    width = max(len("design"), *(len(clean(name)) for name in results.designs))
-    yield f"  {'design':{width}}  {'verdict':14}  {'overdraft':>9}  {'lost':>4}  {'p99 ms':>9}  final"
+    names = {name: _fit(clean(name)) for name in results.designs}
+    width = max((len(name) for name in names.values()), default=0)
+    yield f" {'design':{width}}  {'verdict':14} {'evidence':8} {'overdraft':>9} {'lost':>5} {'p99 ms':>8}"
     for name, result in results.designs.items():
         counts = {kind.value: finding.count for kind, finding in result.findings.items()}
         yield (
-            f"  {clean(name):{width}}  {verdict_of(result):14}  {counts['overdraft']:>9}"
-            f"  {counts['lost_update']:>4}  {_p99(result):>9}  {finals(result)}"
+            f" {names[name]:{width}}  {words.verdict_of(result):14} {words.evidence(result):8}"
+            f" {counts['overdraft']:>9} {counts['lost_update']:>5} {words.p99(result):>8}"
         )
 
 
-def _p99(result: DesignResult) -> str:
-    p99 = result.costs.latency[-1].fate.p99_ms
-    return "-" if p99 is None else f"{p99:.1f}"
+def _fit(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "~"
 
 
-def _unmet(results: Results) -> Iterator[str]:
-    for one in results.expectations:
-        if one.status != "met":
-            yield (
-                f"  {one.status}: {clean(one.design)}: {clean(one.what)}: expected {clean(one.expected)},"
-                f" observed {clean(one.observed)}"
-            )
+def _balances(results: Results) -> Iterator[str]:
+    """Balances that are not what was accepted, or that are below zero: the first of each design."""
+    total = sum(result.balances_count for result in results.designs.values())
+    wrong = sum(result.differences_count for result in results.designs.values())
+    yield f"Final balances against what was accepted ({total - wrong} equal ones not shown)"
+    told = [line for name, result in results.designs.items() for line in _wrong(results, name, result)]
+    for line in told[:MOST_LINES]:
+        yield from _item(" ~", line)
+    if len(told) > MOST_LINES:
+        yield f" ~ and {len(told) - MOST_LINES} more designs: see the report"
+
+
+def _wrong(results: Results, name: str, result: DesignResult) -> Iterator[str]:
+    if result.differences:
+        row = result.differences[0]
+        place = f"account {row.account}  {clean(name)}  {clean(row.store)} {row.actual}"
+        why = "; ".join(words.cause(results, cause) for cause in row.causes[:2])
+        more = f", and {result.differences_count - 1} more" if result.differences_count > 1 else ""
+        yield f"{place}, expected {row.expected} ({why}){more}"
+        return
+    for account, stores in result.final.items():
+        if any(balance.startswith("-") for balance in stores.values()):
+            yield f"account {account}  {clean(name)}  {clean(words.balances(stores))}, as accepted: overdrawn"
+            return
+
+
+def _contention(results: Results) -> Iterator[str]:
+    pairs = [
+        result.contention.overlapping_pairs + result.contention.unseen_pairs
+        for result in results.designs.values()
+    ]
+    if pairs:
+        low, high = min(pairs), max(pairs)
+        count = str(low) if low == high else f"{low} to {high}"
+        yield f"Contention: {count} pairs a design that overlapped or had not seen each other"
+
+
+def _expectations(results: Results) -> Iterator[str]:
     met = sum(one.status == "met" for one in results.expectations)
     yield f"Expectations: {met} of {len(results.expectations)} met"
-    news = [name for name, result in results.designs.items() if as_declared(result) == "against its claim"]
-    if news:
-        yield f"Against their own claims: {', '.join(map(clean, news))}"
+    for one in results.expectations:
+        if one.status != "met":
+            what = f"{clean(one.design)}: {clean(one.what)}: expected {clean(one.expected)}"
+            yield from _item(f" {one.status}", f"{what}, observed {clean(one.observed)}")
 
 
-def _unexplained(results: Results) -> str:
-    amounts = {
-        clean(name): finding.amount
-        for name, result in results.designs.items()
-        for kind, finding in result.findings.items()
-        if kind.value == "unexplained" and finding.count
-    }
-    return ", ".join(f"{name} {amount}" for name, amount in amounts.items()) or "0.00"
+def _item(mark: str, text: str) -> Iterator[str]:
+    """A line with a mark in front; its continuation is indented."""
+    indent = " " * (len(mark) + 1)
+    yield from wrap(text, WIDTH, initial_indent=f"{mark} ", subsequent_indent=indent, break_on_hyphens=False)
+
+
+def _wrapped(text: str) -> Iterator[str]:
+    yield from wrap(text, WIDTH, break_on_hyphens=False)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from arbsim.report.words import REASONS, as_declared, clean, finals, findings_of, headline, verdict_of
-from arbsim.results import DesignResult, Results
+from arbsim.report import words
+from arbsim.report.explanations import CAVEATS, GLOSSARY, LIMITS
+from arbsim.report.ledger import ledger
+from arbsim.report.words import as_declared, clean, finals, findings_of, headline, verdict_of
+from arbsim.results import DesignResult, Disagreement, Results
+
+MOST_DISAGREEMENTS = 25
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&-])")
 
@@ -17,10 +22,15 @@ def escape(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Return text as inline code, safe in a table."""
+    """Return text as inline code."""
     text = clean(text)
     fence = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
-    return f"{fence} {text} {fence}".replace("|", "\\|") if "`" in text else f"`{text}`".replace("|", "\\|")
+    return f"{fence} {text} {fence}" if "`" in text else f"`{text}`"
+
+
+def cell(text: str) -> str:
+    """Return text as inline code in a table, where a bar would end the cell."""
+    return code(text).replace("|", "\\|")
 
 
 def render(results: Results) -> str:
@@ -41,8 +51,16 @@ def _lines(results: Results) -> Iterator[str]:
     yield from _beliefs(results)
     yield from _costs(results)
     yield from _expectations(results)
+    yield from _disagreements(results)
     yield from _judged(results)
+    yield from _claims(results)
+    yield "## Assumptions and limits of the model\n"
+    yield from (f"- **{escape(title)}.** {escape(text)}" for title, text in LIMITS)
+    yield ""
     yield from _parameters(results)
+    yield "## Glossary\n"
+    yield from (f"- **{escape(word)}**: {escape(meaning)}" for word, meaning in GLOSSARY)
+    yield ""
     yield "## Manifest\n"
     manifest = results.manifest
     yield f"- arbsim {manifest.arbsim}, seed {manifest.seed}"
@@ -60,9 +78,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _two_by_two(results: Results) -> Iterator[str]:
-    def cell(agreement: str, family: str) -> str:
+    def quarter(agreement: str, family: str) -> str:
         found = [
-            f"{code(name)} {verdict_of(result)}"
+            f"{cell(name)} {verdict_of(result)}"
             for name, result in results.designs.items()
             if (result.agreement, result.family) == (agreement, family)
         ]
@@ -70,7 +88,7 @@ def _two_by_two(results: Results) -> Iterator[str]:
 
     yield "## What arbitrates\n"
     rows = [
-        [agreement, cell(agreement, "bus"), cell(agreement, "db")]
+        [agreement, quarter(agreement, "bus"), quarter(agreement, "db")]
         for agreement in ("asynchronous", "synchronous")
     ]
     yield from _table(["agreement", "log", "database"], rows)
@@ -88,31 +106,31 @@ def _designs(results: Results) -> Iterator[str]:
         counts = {kind.value: finding.count for kind, finding in result.findings.items()}
         rows.append(
             [
-                code(name),
+                cell(name),
                 verdict_of(result),
-                f"{result.evidence.runs} run",
+                words.evidence(result),
                 as_declared(result),
                 str(counts["overdraft"]),
                 str(counts["lost_update"]),
                 escape(finals(result)),
-                code(result.cure) if result.cure else "",
+                cell(result.cure) if result.cure else "",
             ]
         )
     head = ["design", "verdict", "evidence", "claim", "overdraft", "lost", "final (first account)", "cure"]
     yield from _table(head, rows)
-    yield "One run shows what can happen, not what cannot.\n"
-    for name, result in results.designs.items():
-        for reason in result.reasons:
-            yield f"- {code(name)} is inconclusive: {REASONS.get(reason, reason)}."
+    yield from (f"- {escape(caveat)}" for caveat in CAVEATS)
+    for reason, names in words.inconclusive(results).items():
+        yield f"- inconclusive: {', '.join(map(code, names))}: {reason}."
     yield ""
 
 
 def _warnings(results: Results) -> Iterator[str]:
-    if results.warnings:
+    cautions = words.gathered(results.warnings)
+    if cautions:
         yield "## Warnings that weaken a pass\n"
-        for caution in results.warnings:
-            where = f" {code(caution.design)}:" if caution.design else ""
-            yield f"- {caution.id}{where} {escape(caution.text)} {escape(caution.next_step)}"
+        for caution in cautions:
+            where = f" {', '.join(map(code, caution.designs))}:" if caution.designs else ""
+            yield f"- {caution.id}{where} {escape(caution.text)}. {escape(caution.next_step)}"
         yield ""
 
 
@@ -121,21 +139,16 @@ def _balances(results: Results) -> Iterator[str]:
     rows = []
     for name, result in results.designs.items():
         for row in result.differences[:20]:
-            causes = "; ".join(
-                f"{cause.kind} op {cause.operation}"
-                + (f" by op {cause.by}" if cause.by else "")
-                + f" {cause.amount}"
-                for cause in row.causes[:10]
-            )
+            causes = "; ".join(words.cause(results, cause) for cause in row.causes[:10])
             rows.append(
                 [
-                    code(name),
+                    cell(name),
                     str(row.account),
                     escape(row.store),
                     row.expected,
                     row.actual,
                     row.difference,
-                    causes,
+                    escape(causes),
                 ]
             )
     if rows:
@@ -158,7 +171,7 @@ def _beliefs(results: Results) -> Iterator[str]:
     yield "## Who knew what when\n"
     rows = [
         [
-            code(name),
+            cell(name),
             f"{belief.time_ms:.3f}",
             escape(belief.place),
             f"op {belief.operation}",
@@ -173,20 +186,16 @@ def _beliefs(results: Results) -> Iterator[str]:
     yield from _table(["design", "ms", "where", "operation", "account", "believed", "true", "fate"], rows)
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
-
-
 def _costs(results: Results) -> Iterator[str]:
     yield "## The cost of safety\n"
     rows = [
         [
-            code(name),
+            cell(name),
             escape(one.region),
-            _number(one.recorded.p50_ms),
-            _number(one.recorded.p99_ms),
-            _number(one.fate.p50_ms),
-            _number(one.fate.p99_ms),
+            words.number(one.recorded.p50_ms),
+            words.number(one.recorded.p99_ms),
+            words.number(one.fate.p50_ms),
+            words.number(one.fate.p99_ms),
         ]
         for name, result in results.designs.items()
         for one in result.costs.latency
@@ -194,7 +203,7 @@ def _costs(results: Results) -> Iterator[str]:
     yield from _table(
         ["design", "region", "recorded p50 ms", "recorded p99", "fate p50 ms", "fate p99"], rows
     )
-    rows = [[code(name), *_other_costs(result)] for name, result in results.designs.items()]
+    rows = [[cell(name), *_other_costs(result)] for name, result in results.designs.items()]
     yield from _table(
         [
             "design",
@@ -212,11 +221,11 @@ def _costs(results: Results) -> Iterator[str]:
 def _other_costs(result: DesignResult) -> list[str]:
     costs = result.costs
     return [
-        _number(costs.wan_round_trips_per_accepted),
-        _number(costs.messages_per_accepted),
+        words.number(costs.wan_round_trips_per_accepted),
+        words.number(costs.messages_per_accepted),
         str(costs.client_retries),
         str(costs.server_retries),
-        _number(costs.hot_key_ceiling_per_s),
+        words.number(costs.hot_key_ceiling_per_s),
         str(result.rejections.certainly_wrong),
     ]
 
@@ -224,11 +233,35 @@ def _other_costs(result: DesignResult) -> list[str]:
 def _expectations(results: Results) -> Iterator[str]:
     yield "## Expectations\n"
     rows = [
-        [code(one.design), escape(one.what), escape(one.expected), escape(one.observed), one.status]
+        [cell(one.design), escape(one.what), escape(one.expected), escape(one.observed), one.status]
         for one in results.expectations
     ]
     yield from _table(["design", "what", "expected", "observed", "status"], rows)
+
+
+def _disagreements(results: Results) -> Iterator[str]:
+    yield "## Where designs disagree\n"
     yield f"Operations that do not end alike in all designs: {results.disagreements.count}.\n"
+    shown = results.disagreements.first[:MOST_DISAGREEMENTS]
+    rows = [
+        [escape(words.described(one.operation)), *(_ending(one, fate) for fate in ("accepted", "rejected"))]
+        for one in shown
+    ]
+    if rows:
+        yield from _table(["operation", "accepted by", "rejected by"], rows)
+
+
+def _ending(one: Disagreement, fate: str) -> str:
+    return ", ".join(cell(name) for name, ended in one.fates.items() if ended.value == fate)
+
+
+def _claims(results: Results) -> Iterator[str]:
+    yield "## Claims, one by one\n"
+    for claim in ledger(results):
+        yield f"### {claim.id}. {escape(claim.sentence)}\n"
+        yield f"{claim.word}\n"
+        yield from (f"- {escape(fact)}" for fact in claim.evidence)
+        yield f"{chr(10) if claim.evidence else ''}What it does not say: {escape(claim.not_claimed)}\n"
 
 
 def _judged(results: Results) -> Iterator[str]:
@@ -250,7 +283,7 @@ def _judged(results: Results) -> Iterator[str]:
 def _parameters(results: Results) -> Iterator[str]:
     yield "## Parameters of the model\n"
     rows = [
-        [code(row.name), escape(row.value), escape(row.meaning), escape(row.source)]
+        [cell(row.name), escape(row.value), escape(row.meaning), escape(row.source)]
         for row in results.parameters
     ]
     yield from _table(["parameter", "value", "meaning", "source"], rows)

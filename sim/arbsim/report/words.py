@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
-from arbsim.model import FindingKind, Verdict
-from arbsim.results import DesignResult, Results, Witness
+from arbsim.model import FindingKind, Kind, Verdict
+from arbsim.results import Cause, Caution, DesignResult, OperationRow, Results, Witness
 
 GLYPHS = {Verdict.HOLDS: "+", Verdict.NONE_SEEN: "+", Verdict.VIOLATED: "x", Verdict.INCONCLUSIVE: "?"}
 
@@ -58,10 +59,25 @@ def headline(results: Results) -> str:
     broken = [result for result in results.designs.values() if result.verdict is Verdict.VIOLATED]
     surprises = [result for result in broken if result.as_declared == "no"]
     total = len(results.designs)
+    untested = [result for result in results.designs.values() if result.verdict is Verdict.INCONCLUSIVE]
+    but = f" {len(untested)} of {total} are inconclusive." if untested else ""
+    if len(untested) == total:
+        return "Nothing was tested: every design is inconclusive."
     if not broken:
-        return f"None of {total} designs was seen to break."
+        who = "The one design was not" if total == 1 else f"None of {total} designs was"
+        return f"{who} seen to break.{but}"
     how = "all as declared" if not surprises else f"{len(surprises)} against their own claims"
-    return f"{len(broken)} of {total} designs break, {how}."
+    breaks = "breaks" if len(broken) == 1 else "break"
+    return f"{len(broken)} of {total} designs {breaks}, {how}.{but}"
+
+
+def inconclusive(results: Results) -> dict[str, list[str]]:
+    """Why designs are inconclusive: the reason as a sentence, and the designs that it is about."""
+    told: dict[str, list[str]] = {}
+    for name, result in results.designs.items():
+        for reason in result.reasons:
+            told.setdefault(REASONS.get(reason, reason), []).append(name)
+    return told
 
 
 def findings_of(results: Results, result: DesignResult) -> Iterator[tuple[FindingKind, int, str, str]]:
@@ -102,3 +118,98 @@ def finals(result: DesignResult, most: int = 1) -> str:
         same = len(values) == 1
         texts.append(next(iter(values)) if same else ", ".join(f"{clean(k)} {v}" for k, v in stores.items()))
     return "; ".join(texts)
+
+
+def balances(stores: Mapping[str, str]) -> str:
+    """One account's balances, by store where the stores differ."""
+    values = list(dict.fromkeys(stores.values()))
+    return (
+        values[0]
+        if len(values) == 1
+        else ", ".join(f"{store} {balance}" for store, balance in stores.items())
+    )
+
+
+def evidence(result: DesignResult) -> str:
+    """What the verdict stands on."""
+    runs = result.evidence.runs
+    return f"{runs} run{'' if runs == 1 else 's'}"
+
+
+def p99(result: DesignResult) -> str:
+    """The 99th percentile of the time to fate over all regions, in milliseconds."""
+    return number(result.costs.latency[-1].fate.p99_ms)
+
+
+def number(value: float | None) -> str:
+    """A figure with one digit after the point, or a dash."""
+    return "-" if value is None else f"{value:.1f}"
+
+
+def contention(result: DesignResult) -> str:
+    """How often operations on one account met."""
+    met = result.contention
+    return (
+        f"{met.overlapping_pairs} overlapping pairs, {met.unseen_pairs} pairs that had not seen each other,"
+        f" {met.waits} waits"
+    )
+
+
+def described(row: OperationRow) -> str:
+    """An operation in full: "op 7: east withdraws 60.00 from account 1"."""
+    where = {
+        Kind.WITHDRAW: f"from account {row.account}",
+        Kind.DEPOSIT: f"to account {row.account}",
+        Kind.TRANSFER: f"from account {row.account} to {row.to_account}",
+        Kind.READ: f"account {row.account}",
+    }[row.kind]
+    amount = "" if row.kind is Kind.READ else f" {row.amount}"
+    return f"op {row.id}: {clean(row.region)} {row.kind.value}s{amount} {where}"
+
+
+def cause(results: Results, one: Cause) -> str:
+    """Why money is missing or too much, as a sentence without its point."""
+    name = "" if one.operation is None else operation_name(results, one.operation)
+    if one.kind == "lost":
+        then = f"overwritten by op {one.by}" if one.by is not None else "never arrived"
+        return f"{one.amount}: {name} was accepted, then {then}"
+    told = {
+        "doubled": f"{name} took effect more than once",
+        "not-accepted": f"{name} took effect without being accepted",
+        "half-transfer": f"{name} took effect by half",
+        "unexplained": "no operation explains it",
+    }[one.kind]
+    return f"{one.amount}: {told}"
+
+
+def unexplained(results: Results) -> str:
+    """The money that nothing explains, by design; 0.00 where there is none."""
+    amounts = {
+        clean(name): result.findings[FindingKind.UNEXPLAINED].amount
+        for name, result in results.designs.items()
+        if result.findings[FindingKind.UNEXPLAINED].count
+    }
+    return ", ".join(f"{name} {amount}" for name, amount in amounts.items()) or "0.00"
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """One warning for all the designs that it is about."""
+
+    id: str
+    designs: tuple[str, ...]
+    text: str
+    next_step: str
+
+
+def gathered(warnings: Iterable[Caution]) -> tuple[Gathered, ...]:
+    """Put warnings that say the same of several designs together, in order of their first."""
+    together: dict[tuple[str, str, str], list[str]] = {}
+    for one in warnings:
+        designs = together.setdefault((one.id, one.text, one.next_step), [])
+        if one.design is not None:
+            designs.append(one.design)
+    return tuple(
+        Gathered(name, tuple(designs), text, next_step)
+        for (name, text, next_step), designs in together.items()
+    )

@@ -1,0 +1,61 @@
+"""Results for the tests of the reports."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from arbsim.results import Results
+from arbsim.runner import designs_of, run_scenario
+from arbsim.scenario import Scenario, load_scenario
+from arbsim.workload import build_workload
+
+SCENARIOS = Path(__file__).parents[2] / "scenarios"
+
+HOSTILE = "<script>alert(1)</script> [red]x[/red] {{7*7}} | `a` *b* \\ & \" '"
+"""Every letter of it must stay what it is, in every format."""
+
+
+def run(scenario: Scenario) -> Results:
+    """The results of a scenario, all designs."""
+    workload = build_workload(scenario)
+    return run_scenario(scenario, workload, scenario.seed, designs_of(scenario), "arbsim run x.yaml").results
+
+
+@cache
+def shipped(name: str) -> Results:
+    """The results of a shipped scenario."""
+    return run(load_scenario(SCENARIOS / f"{name}.yaml"))
+
+
+@cache
+def hostile() -> Results:
+    """Results in which everything that people can name has a hostile name."""
+    results = shipped("two_regions")
+    design = results.designs["bus/regional-deltas"].model_copy(
+        update={
+            "summary": HOSTILE,
+            "steps": (HOSTILE + "\n```\n~~~\n</code></pre>",),
+            "parameters": {HOSTILE: HOSTILE},
+            "final": {"1": {HOSTILE: "-30.00"}},
+            "failures": {HOSTILE: 1},
+            "notes": (HOSTILE,),
+            "cure": HOSTILE,
+        }
+    )
+    rows = tuple(row.model_copy(update={"region": HOSTILE}) for row in results.workload.rows)
+    return results.model_copy(
+        update={
+            "name": HOSTILE,
+            "question": HOSTILE + "\x1b[31m\u202e\r\n# heading",
+            "designs": {HOSTILE: design, **results.designs},
+            "workload": results.workload.model_copy(update={"rows": rows, "by_region": {HOSTILE: 2}}),
+            "manifest": results.manifest.model_copy(
+                update={"replay": HOSTILE, "scenario": {"name": HOSTILE + "\u202e"}}
+            ),
+            "expectations": tuple(
+                one.model_copy(update={"what": HOSTILE, "observed": HOSTILE, "status": "broken"})
+                for one in results.expectations[:1]
+            ),
+        }
+    )
