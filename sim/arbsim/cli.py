@@ -340,6 +340,24 @@ def report(
 
 
 @app.command()
+def selftest() -> None:
+    """Plant known bugs in histories and in safe designs, and show that each is caught."""
+    from arbsim.selftest import Case, run_selftest
+
+    def told(case: Case) -> None:
+        found = ", ".join(kind.value for kind in case.found) or "nothing"
+        mark = "+ caught " if case.expected else "+ clean  "
+        _print(f"{mark if case.passed else 'x FAILED '} {case.name}")
+        _print(f"           planted: {case.planted}; found: {found}")
+
+    failed = sum(not case.passed for case in run_selftest(told))
+    if failed:
+        _print(f"Exit status {BROKEN}: {failed} bugs were not caught, or good histories were blamed.")
+        raise typer.Exit(BROKEN)
+    _print("Every planted bug was caught, and nothing else was blamed.")
+
+
+@app.command()
 def designs() -> None:
     """List the shipped designs, with what each claims to prevent."""
     from arbsim.designs import catalogue
