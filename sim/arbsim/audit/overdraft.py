@@ -16,7 +16,7 @@ from arbsim.history import MISSING, Answer, History
 from arbsim.model import Cents, Fate, Operation
 
 SEARCH_LIMIT = 9
-"""Accepted operations up to which transfers are judged by trying the orders."""
+"""Operations on accounts that transfers join, up to which all orders are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +57,33 @@ def in_real_time(history: History) -> Overdrafts:
     touching = list(_touching(history))
     kind = _replay(history, _kindest_changes(touching))
     harsh = _replay(history, _harshest_changes(touching)) if _any_unknown(touching) else kind
-    transfers = any(op.to_account is not None for op, answer in touching if answer.fate is Fate.ACCEPTED)
-    exact = not transfers
-    if transfers and not kind:
-        accepted = [(op, answer) for op, answer in touching if answer.fate is Fate.ACCEPTED]
-        if len(accepted) <= SEARCH_LIMIT:
-            exact = True
-            if not _some_order_holds(accepted, history.workload.accounts):
-                kind = [_of_the_whole(accepted)]
+    accepted = [(op, answer) for op, answer in touching if answer.fate is Fate.ACCEPTED]
+    unknown = [(op, answer) for op, answer in touching if answer.fate is not Fate.ACCEPTED]
+    exact = True
+    for accounts in _joined_by_transfers(op for op, _ in touching):
+        together = [(op, answer) for op, answer in accepted if op.account in accounts]
+        open_ = [(op, answer) for op, answer in unknown if op.account in accounts]
+        if len(together) + len(open_) > SEARCH_LIMIT:
+            exact = False
+        elif any(one.account in accounts for one in kind):
+            continue
+        elif not _some_order_holds(together, open_, history.workload.accounts):
+            kind.append(_of_the_whole(together))
+    kind.sort(key=lambda one: (one.time_ns, one.operations))
     return Overdrafts(tuple(kind), exact, undecided=not kind and bool(harsh))
+
+
+def _joined_by_transfers(operations: Iterable[Operation]) -> list[set[int]]:
+    """The groups of accounts between which money moved; an account without transfers is in none."""
+    groups: list[set[int]] = []
+    for op in operations:
+        if op.to_account is not None:
+            group = {op.account, op.to_account}
+            for other in [one for one in groups if one & group]:
+                groups.remove(other)
+                group |= other
+            groups.append(group)
+    return groups
 
 
 def in_own_order(history: History) -> Overdrafts:
@@ -161,24 +179,33 @@ def _without_which_covered(change: _Change, earlier: Sequence[_Change], missing:
     return tuple(names)
 
 
-def _some_order_holds(accepted: Sequence[tuple[Operation, Answer]], opening: dict[int, Cents]) -> bool:
-    """Try the real-time orders of all accepted operations; whether one never goes below zero."""
-    count = len(accepted)
+def _some_order_holds(
+    accepted: Sequence[tuple[Operation, Answer]],
+    unknown: Sequence[tuple[Operation, Answer]],
+    opening: dict[int, Cents],
+) -> bool:
+    """Try the real-time orders of all accepted operations; whether one never goes below zero.
+
+    An operation whose outcome nobody knows may stand in the order or not, anywhere after it was invoked.
+    """
+    operations = [*accepted, *unknown]
     before = [
-        [j for j in range(count) if accepted[j][1].answered_ns < accepted[i][1].invoked_ns]
-        for i in range(count)
+        frozenset(
+            j for j, (_, other) in enumerate(accepted) if other.answered_ns < operations[i][1].invoked_ns
+        )
+        for i in range(len(operations))
     ]
+    needed = frozenset(range(len(accepted)))
     dead: set[frozenset[int]] = set()
 
     def extend(done: frozenset[int], balances: dict[int, Cents]) -> bool:
-        if len(done) == count:
+        if needed <= done:
             return True
         if done in dead:
             return False
-        for i in range(count):
-            if i in done or any(j not in done for j in before[i]):
+        for i, (op, _) in enumerate(operations):
+            if i in done or not before[i] <= done:
                 continue
-            op = accepted[i][0]
             after = dict(balances)
             for account, cents in op.deltas():
                 after[account] = after.get(account, 0) + cents
