@@ -52,6 +52,11 @@ def test_of_two_commits_at_the_same_time_one_wins_everywhere() -> None:
     assert len(finals) == 1
 
 
+def test_of_two_commits_of_one_region_at_the_same_instant_the_later_one_wins_everywhere() -> None:
+    twice = workload(withdraw(0, "east", 100), withdraw(0, "east", 100))
+    assert run(ActiveActive(), twice).finals == {"database@east": {1: 9800}, "database@west": {1: 9800}}
+
+
 def test_what_arrives_honours_no_lock() -> None:
     # East's deposit arrives at 130 ms or later, while west holds the row from its UPDATE to its COMMIT.
     overlap = workload(deposit(0, "east", 100), withdraw(130, "west", 6000))

@@ -15,7 +15,8 @@ from arbsim.worlds.virtual.kernel import Timer, Trace
 from arbsim.worlds.virtual.network import Channel
 from arbsim.worlds.virtual.sql.results import Change, Commit
 
-_Stamp = tuple[int, str]
+_Stamp = tuple[int, str, int]
+"""Time of the commit, its region, and its place among the commits of that region."""
 
 
 class Replica:
@@ -35,7 +36,7 @@ class Replica:
         changes = [change for change in commit.changes if change.table == ACCOUNTS]
         if not changes or not isinstance(trace, Trace) or not trace.operation:
             return
-        stamp = (universe.kernel.now_ns, self.region)
+        stamp = (universe.kernel.now_ns, self.region, commit.sequence)
         for change in changes:
             self._stamps[change.version.key[0]] = stamp
         weather = Trace(trace.operation, self._salt)
@@ -55,7 +56,7 @@ class Replica:
     def receive(self, change: Change, stamp: _Stamp, operation: int) -> None:
         """Take over a row from another database, unless a later writer has won here already."""
         account = change.version.key[0]
-        wins = stamp > self._stamps.get(account, (0, ""))
+        wins = stamp > self._stamps.get(account, (0, "", 0))
         if wins:
             self._stamps[account] = stamp
         self.universe.watch.received(operation, change.version, wins)
