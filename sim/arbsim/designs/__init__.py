@@ -18,7 +18,8 @@ def catalogue() -> dict[str, type[Design]]:
     from arbsim.designs.select_then_decrement import SelectThenDecrement
     from arbsim.designs.select_then_update import SelectThenUpdate
     from arbsim.designs.serializable import Serializable
-    from arbsim.designs.shared_table import SharedTable, SharedTableAtomic
+    from arbsim.designs.shared_table import SharedTable
+    from arbsim.designs.shared_table_atomic import SharedTableAtomic
     from arbsim.designs.single_writer import SingleWriter
 
     designs: tuple[type[Design], ...] = (
