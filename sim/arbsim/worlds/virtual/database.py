@@ -269,7 +269,7 @@ class Connection:
         self._session: Session = universe.engine.session(region)
         self._path = Path(universe.network, region, gateway, placement.leader, universe.distributed)
         self._wrote = False
-        self._waits: list[tuple[int, int]] = []  # (operation that blocks, since when)
+        self._waits: dict[int, int] = {}  # since when it waits for which operation
         universe.connections[self._session] = self
 
     # -- asyncpg's interface ---------------------------------------------------------------------------
@@ -402,8 +402,9 @@ class Connection:
             waiting.cancel()
             raise
         history, now_ns = universe.recorder.history, universe.recorder.now_ns
-        for blocker, start_ns in self._waits if trace.operation else ():
-            history.wait(trace.operation, blocker, start_ns, now_ns)
+        if trace.operation:
+            for blocker, start_ns in self._waits.items():
+                history.wait(trace.operation, blocker, start_ns, now_ns)
         return answer
 
     def began_to_wait(self, waiting: Waiting) -> None:
@@ -415,12 +416,12 @@ class Connection:
             arrived = wait.arrive
             Timer(kernel, self._path.leader_ns(trace)).callbacks.append(lambda _: arrived())
             return
-        blockers = universe.engine.waits_for(waiting)
-        if not blockers:  # a pause after a deadlock, which the engine ends by itself
+        blocker = wait.first_blocker() if wait is not None else None
+        if blocker is None:  # a pause after a deadlock, which the engine ends by itself
             return
-        for blocker in blockers:
-            if isinstance(blocker.trace, Trace) and blocker.trace.operation:
-                self._waits.append((blocker.trace.operation, universe.recorder.now_ns))
+        trace = blocker.session.trace
+        if isinstance(trace, Trace) and trace.operation:
+            self._waits.setdefault(trace.operation, universe.recorder.now_ns)
 
         def check(_: object) -> None:
             if waiting.session.wait is wait:

@@ -96,6 +96,8 @@ class Engine:
         wait = session.wait
         if wait is None or session.waiting is not waiting:
             return False
+        if self.yugabyte and not (wait.tx.undo or wait.tx.predicates):
+            return False  # who holds nothing keeps nobody waiting; probes come often, so this comes first
         found = False
         while ring := cycle_through(wait, self.waiting):
             found = True

@@ -40,9 +40,13 @@ class Waiter:
         """The transactions that must end or move on first."""
         raise NotImplementedError
 
+    def first_blocker(self) -> Transaction | None:
+        """One of the transactions that must end or move on first, or None."""
+        return next(iter(self.blockers()), None)
+
     def ready(self) -> bool:
         """Whether trying again can get anywhere."""
-        return not self.blockers()
+        return self.first_blocker() is None
 
 
 class Pause(Waiter):

@@ -10,7 +10,7 @@ Not modelled: locks per column, wounds by priority (`enable_wait_queues=false`),
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,10 @@ from .locks import NO_KEY_UPDATE, Waiter
 if TYPE_CHECKING:
     from .storage import Key, Table
     from .transactions import Transaction
+
+
+Find = Callable[[], "Iterator[Transaction]"]
+"""Finds the transactions that stand in the way, now."""
 
 
 @dataclass(slots=True)
@@ -45,15 +49,18 @@ class PredicateWait(Waiter):
 
     __slots__ = ("find",)
 
-    def __init__(self, tx: Transaction, find: Any) -> None:
+    def __init__(self, tx: Transaction, find: Find) -> None:
         super().__init__(tx)
         self.find = find
         tx.engine.predicate_waits.append(self)
 
     def blockers(self) -> list[Transaction]:
-        """Whoever `find` finds now."""
-        found: list[Transaction] = self.find()
-        return found
+        """Whoever `find` finds now, each once."""
+        return list(dict.fromkeys(self.find()))
+
+    def first_blocker(self) -> Transaction | None:
+        """The first one that is found: a hot row has many, and one is enough to wait for."""
+        return next(self.find(), None)
 
     def leave(self) -> None:
         """Stop waiting."""
@@ -81,18 +88,13 @@ def lock_predicate(tx: Transaction, table: Table, access: Access, env: Env) -> I
         lock.low = access.low[0](None, env) if access.low else None
         lock.high = access.high[0](None, env) if access.high else None
 
-    def writers() -> list[Transaction]:
-        found: list[Transaction] = []
+    def writers() -> Iterator[Transaction]:
         for row in _rows(table, lock):
             version = row.pending or row.current
-            if version is None or not lock.covers(version.key):
-                continue
-            found += [
-                other
-                for other, held in row.lockers.items()
-                if other is not tx and held >= NO_KEY_UPDATE and other not in found
-            ]
-        return found
+            if version is not None and lock.covers(version.key):
+                for other, held in row.lockers.items():
+                    if other is not tx and held >= NO_KEY_UPDATE:
+                        yield other
 
     yield from _wait(tx, writers)
     table.predicate_locks.append(lock)
@@ -113,22 +115,20 @@ def await_readers(tx: Transaction, table: Table, key: Key, strength: int) -> Ite
     if strength < NO_KEY_UPDATE or not table.predicate_locks:
         return
 
-    def readers() -> list[Transaction]:
-        found: list[Transaction] = []
+    def readers() -> Iterator[Transaction]:
         for lock in table.predicate_locks:
-            if lock.tx is not tx and lock.tx not in found and lock.covers(key):
-                found.append(lock.tx)
-        return found
+            if lock.tx is not tx and lock.covers(key):
+                yield lock.tx
 
     yield from _wait(tx, readers)
 
 
-def _wait(tx: Transaction, find: Any) -> Iterator[Waiter]:
-    if not find():
+def _wait(tx: Transaction, find: Find) -> Iterator[Waiter]:
+    if next(find(), None) is None:
         return
     wait = PredicateWait(tx, find)
     try:
-        while find():
+        while not wait.ready():
             yield wait
     finally:
         wait.leave()
