@@ -325,6 +325,19 @@ def test_what_is_wrong_with_ones_own_class_is_said_in_a_line(own: Path, design: 
     assert done.stderr.count("\n") == 1
 
 
+def test_the_shipped_example_is_added_to_the_scenarios_designs_and_holds(tmp_path: Path) -> None:
+    example = f"{ROOT / 'scenarios' / 'own_design.py'}:CompareAndSet"
+    done = run("run", str(TWO_REGIONS), "--design", example, "--json", cwd=tmp_path)
+    document = json.loads(done.stdout)
+    designs = document["designs"]
+    assert document["manifest"]["replay"].endswith("--design scenarios/own_design.py:CompareAndSet")
+    assert len(designs) == 14
+    result = designs["own/compare-and-set"]
+    assert (result["verdict"], result["as_declared"]) == ("none-seen", "yes")
+    assert result["outcomes"] == {"accepted": 1, "rejected": 1, "failed": 0, "unknown": 0}
+    assert result["costs"]["client_retries"] == 1
+
+
 def test_code_runs_only_when_it_is_named(own: Path) -> None:
     (own.parent / "own.py").write_text("raise SystemExit('ran')\n", encoding="utf-8")
     assert run("run", own.name, cwd=own.parent).returncode == 0

@@ -1,5 +1,6 @@
 """The wheel works where the checkout is not."""
 
+import json
 import subprocess
 import sys
 import sysconfig
@@ -12,6 +13,18 @@ import pytest
 import arbsim
 
 ROOT = Path(__file__).parent.parent
+
+
+SCENARIO = """\
+name: from elsewhere
+regions:
+  east: {location: us-east-1}
+  west: {location: us-west-2}
+accounts: {1: 100.00}
+workload: {operations: [{at: 0 ms, region: east, withdraw: 70.00, account: 1}]}
+designs: [db/atomic-update]
+expect: {db/atomic-update: {verdict: inconclusive}}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +54,22 @@ def test_the_wheel_installed_elsewhere_is_the_one_that_runs(wheel: Path, tmp_pat
     # The dependencies are borrowed from this environment; its own link to the checkout is not followed.
     (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
 
-    program = "import arbsim; print(arbsim.__version__); print(arbsim.__file__)"
+    program = (
+        "import arbsim, sys, runpy; print(arbsim.__version__); print(arbsim.__file__);"
+        "from importlib.metadata import entry_points;"
+        "(command,) = [one for one in entry_points(group='console_scripts') if one.name == 'arbsim'];"
+        "sys.argv = ['arbsim', 'run', '-', '--json']; command.load()()"
+    )
     ran = subprocess.run(
         [str(home / "bin" / "python"), "-I", "-c", program],
         cwd=tmp_path,
         check=True,
         capture_output=True,
         text=True,
+        input=SCENARIO,
     )
-    version, file = ran.stdout.splitlines()
+    version, file, document = ran.stdout.split("\n", 2)
     assert version == arbsim.__version__
     assert Path(file).is_relative_to(site)
+    assert json.loads(document)["designs"]["db/atomic-update"]["verdict"] == "inconclusive"
+    assert (tmp_path / "reports" / "from-elsewhere" / "report.html").is_file()

@@ -151,7 +151,7 @@ def run(
     file: Annotated[str, typer.Argument(help="The scenario, or - for standard input.")],
     design: Annotated[
         list[str] | None,
-        typer.Option(help="Run this design alone (its name, or path.py:ClassName); can be repeated."),
+        typer.Option(help="Run this design alone; path.py:ClassName adds one of your own. Can be repeated."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed than the scenario's.", min=0)] = None,
     out: Annotated[
@@ -200,14 +200,14 @@ def _load(file: str) -> Scenario:
 
 
 def _choose(scenario: Scenario, names: list[str]) -> dict[str, Design]:
-    """The designs to run: all, or the ones named; a path.py:ClassName adds one of the user's own."""
+    """The designs to run: all, or the ones named; a path.py:ClassName adds one of the user's own to them."""
     from arbsim.runner import designs_of
     from arbsim.scenario.mistakes import nearest
 
     own = {name: _own_design(name) for name in names if ".py:" in name}
     listed = [name for name in names if name not in own]
     try:
-        chosen = {} if own and not listed else designs_of(scenario, listed)
+        chosen = designs_of(scenario, listed)
     except KeyError as missing:
         known = [entry.name for entry in scenario.designs]
         name = str(missing.args[0])
@@ -232,7 +232,7 @@ def _run(
     from arbsim.workload import build_workload
 
     used = scenario.seed if seed is None else seed
-    options = "".join(f" --design {_quoted(name)}" for name in names)
+    options = "".join(f" --design {_quoted(_design_place(name))}" for name in names)
     replay = f"arbsim run {_quoted(_place(file))} --seed {used}{options}"
     listed = {entry.name for entry in scenario.designs}
     try:
@@ -248,6 +248,11 @@ def _place(file: str) -> str:
     """A scenario's name in the replay line: no folder of this machine."""
     path = Path(file)
     return "scenarios/" + path.name if path.parent.name == "scenarios" else path.name
+
+
+def _design_place(name: str) -> str:
+    file, separator, class_name = name.rpartition(".py:")
+    return f"{_place(file + '.py')}:{class_name}" if separator else name
 
 
 def _quoted(text: str) -> str:
