@@ -1,0 +1,93 @@
+"""Runs a command, and turns whatever ends it into a text and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from arbsim import __version__
+from arbsim.cli.output import BAD_INPUT, INTERNAL, INTERRUPTED, BadInput, print_out, visible
+
+app = typer.Typer(
+    name="arbsim",
+    help="Shows who arbitrates when two regions write the same key: one workload, many designs, one audit.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def main() -> None:
+    """Run the command line, and leave with its exit code (README, "Exit codes")."""
+    arguments = sys.argv[1:] or ["--help"]
+    code = _run_app(arguments, as_json="--json" in arguments)
+    with suppress(OSError):  # what could not be printed has been told, or nobody is left to tell
+        sys.stdout.flush()
+    sys.exit(code)
+
+
+def _run_app(arguments: list[str], as_json: bool) -> int:
+    try:
+        code: int = app(arguments, prog_name="arbsim", standalone_mode=False) or 0
+        # Typer turns Ctrl-C into this code.
+        return code if code != INTERRUPTED else _fail("Interrupted.", "interrupted", code, as_json)
+    except BadInput as problem:
+        return _fail(problem.text, "bad-input", BAD_INPUT, as_json, problem.mistakes)
+    except TyperException as usage:
+        return _fail(_usage(usage), "usage", BAD_INPUT, as_json)
+    except Exception as error:
+        import traceback
+
+        typer.echo(traceback.format_exc(), err=True)
+        text = f"error: {type(error).__name__}: a bug in arbsim; please report it with the lines above."
+        return _fail(text, "internal", INTERNAL, as_json)
+
+
+def _usage(problem: TyperException) -> str:
+    context = getattr(problem, "ctx", None)
+    usage = f"{context.get_usage()}\n" if context is not None else ""
+    return f"{usage}error: {visible(problem.format_message())}"
+
+
+def _fail(text: str, kind: str, code: int, as_json: bool, mistakes: tuple[Any, ...] = ()) -> int:
+    """Tell an error: to people on stderr, to programs as a document on stdout. Return the exit code."""
+    typer.echo(text, err=True)
+    if as_json:
+        from arbsim.results import Failure, InputMistake
+
+        rows = tuple(
+            InputMistake(
+                code=mistake.code,
+                file=mistake.file,
+                line=mistake.line or None,
+                column=mistake.column or None,
+                message=mistake.message,
+                hint=mistake.hint or None,
+            )
+            for mistake in mistakes
+        )
+        print_out(
+            Failure(error={"kind": kind, "message": text}, mistakes=rows, exit_code=code).model_dump_json(
+                indent=2
+            )
+        )
+    return code
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"arbsim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""

@@ -1,0 +1,85 @@
+"""What a command is given: a scenario, designs by name or by class, and how to write them in a replay line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from arbsim.cli.output import BadInput, bad_input
+
+if TYPE_CHECKING:
+    from arbsim.scenario import Scenario
+    from arbsim.worlds.api import Design
+
+
+def read_scenario(file: str) -> Scenario:
+    """Load a scenario (``-``: from standard input) and print its warnings. Raises BadInput with every mistake."""
+    from arbsim.scenario import ScenarioError, load_scenario, render
+    from arbsim.worlds.virtual.sql import check_statement
+
+    try:
+        scenario = load_scenario(file, check_sql=check_statement)
+    except ScenarioError as error:
+        raise BadInput(render(error.mistakes), tuple(error.mistakes)) from None
+    if scenario.warnings:
+        typer.echo(render(scenario.warnings), err=True)
+    return scenario
+
+
+def choose_designs(scenario: Scenario, names: list[str]) -> dict[str, Design]:
+    """The designs to run: all, or the ones named; a path.py:ClassName adds one of the user's own to them."""
+    from arbsim.runner import designs_of
+    from arbsim.scenario.mistakes import nearest
+
+    own = {name: _own_design(name) for name in names if ".py:" in name}
+    listed = [name for name in names if name not in own]
+    try:
+        chosen = designs_of(scenario, listed)
+    except KeyError as missing:
+        known = [entry.name for entry in scenario.designs]
+        name = str(missing.args[0])
+        raise bad_input(f'the scenario lists no design "{name}"; {nearest(name, known)}') from None
+    return {**chosen, **{one.name: one for one in own.values()}}
+
+
+def _own_design(path: str) -> Design:
+    """Load a class from a Python file that was named on the command line."""
+    from arbsim.own_design import OwnDesignError, load_design
+
+    try:
+        return load_design(path)
+    except OwnDesignError as error:
+        raise bad_input(str(error)) from None
+
+
+def replay_line(command: str, file: str, seed: int, designs: Sequence[str] = ()) -> str:
+    """The command that shows the same again. It names no folder of this machine."""
+    options = "".join(f" --design {_quoted(_design_place(name))}" for name in designs)
+    return f"arbsim {command} {_quoted(_place(file))} --seed {seed}{options}"
+
+
+def _place(file: str) -> str:
+    path = Path(file)
+    return "scenarios/" + path.name if path.parent.name == "scenarios" else path.name
+
+
+def _design_place(name: str) -> str:
+    file, separator, class_name = name.rpartition(".py:")
+    return f"{_place(file + '.py')}:{class_name}" if separator else name
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
+
+
+def slug(file: str, name: str) -> str:
+    """The folder of a scenario's reports: its file's name, or its own name where it came from standard input."""
+    stem = Path(file).stem if file != "-" else name
+    return (
+        "".join(char if char.isalnum() or char in "-_" else "-" for char in stem.lower()).strip("-") or "run"
+    )

@@ -1,0 +1,99 @@
+"""``arbsim run``: a scenario through its designs in virtual time, judged and reported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from arbsim.cli.app import app
+from arbsim.cli.inputs import choose_designs, read_scenario, replay_line, slug
+from arbsim.cli.output import AsJson, bad_input, conclude, told_of, visible
+
+if TYPE_CHECKING:
+    from arbsim.results import DesignResult
+    from arbsim.runner import Run
+    from arbsim.scenario import Scenario
+    from arbsim.worlds.api import Design
+
+HISTORY = "history.jsonl"
+
+
+@app.command()
+def run(
+    file: Annotated[str, typer.Argument(help="The scenario, or - for standard input.")],
+    design: Annotated[
+        list[str] | None,
+        typer.Option(help="Run this design alone; path.py:ClassName adds one of your own. Can be repeated."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed than the scenario's.", min=0)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the report goes; reports/SCENARIO if absent.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a scenario through its designs in virtual time, and judge each."""
+    scenario = read_scenario(file)
+    designs = choose_designs(scenario, design or [])
+    done = _run(scenario, designs, file, seed, design or [])
+    folder = out if out is not None else Path("reports") / slug(file, scenario.name)
+    report = _write(done, folder)
+    conclude(done.results, as_json, report)
+
+
+def _run(
+    scenario: Scenario, designs: dict[str, Design], file: str, seed: int | None, names: list[str]
+) -> Run:
+    from arbsim.runner import DesignFailed, run_scenario
+    from arbsim.workload import build_workload
+
+    used = scenario.seed if seed is None else seed
+    replay = replay_line("run", file, used, names)
+    listed = {entry.name for entry in scenario.designs}
+    try:
+        with _progress(len(designs)) as told:
+            return run_scenario(scenario, build_workload(scenario, used), used, designs, replay, told)
+    except DesignFailed as failure:
+        if failure.design in listed:
+            raise
+        raise bad_input(str(failure)) from failure
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[str, DesignResult | None], None]]:
+    """Show on a terminal which design is at work and what the last one came to; a pipe hears nothing."""
+    if not sys.stderr.isatty():
+        yield lambda name, result: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+
+        def told(name: str, result: DesignResult | None) -> None:
+            words = escape(visible(name)) + ("" if result is None else f"  {result.verdict.value}")
+            progress.update(task, description=words, advance=0 if result is None else 1)
+
+        yield told
+
+
+def _write(done: Run, folder: Path) -> str:
+    """Write the report and the histories; return what to say of it."""
+    from arbsim.files import whole
+    from arbsim.history_file import save
+    from arbsim.report import write_results
+
+    try:
+        paths = write_results(done.results, folder)
+        with whole(folder / HISTORY) as file:
+            save(done.saved, file)
+    except OSError as error:
+        raise bad_input(f"{folder}: {error.strerror or 'cannot be written'}") from None
+    return told_of(paths)
