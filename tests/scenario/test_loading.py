@@ -160,6 +160,7 @@ MISTAKES = [
     ),
     ("{1: 100.00, 2: 50.00}", "{}", ["E107 4:11 this is empty"]),
     ("5 ms, region: west", "5 ms, region: wst", ['E103 7:26 unknown region "wst" | did you mean "west"?']),
+    ("5 ms, region: west", "5 ms, region: esat", ['E103 7:26 unknown region "esat" | did you mean "east"?']),
     ("5 ms, region: west", "5 ms, region: quiet", ['E112 7:26 the region "quiet" has no clients']),
     ("60.00, account: 1", "60.00, account: 3", ["E103 7:58 account 3 was not opened | accounts: 1, 2"]),
     ("60.00, account: 1", "0.00, account: 1", ["E111 7:42 an amount above zero was expected"]),

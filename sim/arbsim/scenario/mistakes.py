@@ -71,7 +71,9 @@ class ScenarioError(Exception):
 def nearest(word: str, names: Iterable[str]) -> str:
     """Return a hint that names the nearest of ``names``, or all of them where none is near and they are few."""
     known = list(names)
-    close = get_close_matches(word[:100], known, n=1, cutoff=0.6)
+    close = get_close_matches(word[:100], known, n=3, cutoff=0.6)
+    # Letters that changed places are the likeliest slip: "esat" is "east", though "west" is as near.
+    close.sort(key=lambda name: sorted(name) != sorted(word))
     if not close:
         lower = {name.lower(): name for name in known}
         close = [lower[match] for match in get_close_matches(word[:100].lower(), lower, n=1, cutoff=0.6)]
