@@ -225,10 +225,13 @@ class History:
         self, operation: int, account: int, store: int, effect: int, balance_cents: Cents, time_ns: int
     ) -> None:
         """Append a balance that an operation read; ``effect`` is the version it saw, or OPENING."""
-        for column, value in zip(
-            self._reads, (operation, account, store, effect, balance_cents, time_ns), strict=True
-        ):
-            column.append(value)
+        columns = self._reads
+        columns[0].append(operation)
+        columns[1].append(account)
+        columns[2].append(store)
+        columns[3].append(effect)
+        columns[4].append(balance_cents)
+        columns[5].append(time_ns)
 
     def wait(self, operation: int, blocker: int, start_ns: int, end_ns: int) -> None:
         """Append that one operation waited for another."""

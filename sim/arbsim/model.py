@@ -31,10 +31,11 @@ def to_cents(amount: Decimal) -> Cents:
     """
     if not amount.is_finite():
         raise ValueError(f"{amount} is not a finite amount")
-    cents = amount.scaleb(2)
-    if cents != cents.to_integral_value():
+    scaled = amount.scaleb(2)
+    cents = int(scaled)
+    if cents != scaled:
         raise ValueError(f"{amount} has a fraction of a cent")
-    return int(cents)
+    return cents
 
 
 def from_cents(cents: Cents) -> Decimal:

@@ -77,8 +77,8 @@ class Universe:
     def quorum_ns(self, trace: Trace) -> int:
         """How long the leader waits until a majority of the replicas has a write."""
         answers = [link.round_trip_ns(trace) for link in self._replica_links]
-        answers.sort()
-        return answers[self.placement.answers_needed - 1]
+        needed = self.placement.answers_needed
+        return min(answers) if needed == 1 else sorted(answers)[needed - 1]
 
 
 class TableWatch:
@@ -138,10 +138,10 @@ class TableWatch:
         if self.followed:
             self._recorder.operation_of_transaction[commit.xid] = trace.operation
         for change in commit.changes:
-            if change.table == ACCOUNTS and change.after is not None:
-                version = change.version
+            version = change.version
+            if version.schema.name == ACCOUNTS and not version.deleted:
                 base = BLIND if version.base_id is None else self._row(version.base_id)
-                cents = to_cents(change.after["balance"])
+                cents = to_cents(version.values[self._balance])
                 row = self._recorder.wrote(trace.operation, version.key[0], self._code, cents, base)
                 self._remember(version.id, row)
 
@@ -163,10 +163,14 @@ class TableWatch:
         return self._rows[version_id] if version_id < len(self._rows) else OPENING
 
     def _remember(self, version_id: int, row: int) -> None:
-        missing = version_id + 1 - len(self._rows)
+        rows = self._rows
+        missing = version_id - len(rows)
         if missing > 0:
-            self._rows.extend([OPENING] * missing)
-        self._rows[version_id] = row
+            rows.extend([OPENING] * missing)
+        if missing >= 0:
+            rows.append(row)
+        else:
+            rows[version_id] = row
 
 
 class Placement:

@@ -31,7 +31,7 @@ class Recorder:
     @property
     def now_ns(self) -> int:
         """Virtual time since the workload began."""
-        return self.kernel.now_ns - self.start_ns
+        return self.kernel._now - self.start_ns  # type: ignore[return-value]  # asked for all the time
 
     @contextmanager
     def working_on(self, operation: int, salt: int, own_order: int | None) -> Iterator[None]:
@@ -88,6 +88,7 @@ class RegionStore:
         self._kernel = recorder.kernel
         self._code = recorder.history.store_code(region)
         self._balances = {account: from_cents(cents) for account, cents in opening.items()}
+        self._cents = dict(opening)
         self._rows = dict.fromkeys(opening, OPENING)
 
     def get(self, account: int) -> Decimal:
@@ -95,35 +96,35 @@ class RegionStore:
         balance = self._balances[account]
         trace = self._kernel.trace
         if trace.operation:
-            self._recorder.saw(trace, self._code, account, self._rows[account], to_cents(balance))
+            self._recorder.saw(trace, self._code, account, self._rows[account], self._cents[account])
         return balance
 
     def put(self, account: int, balance: Decimal) -> None:
         """Write a balance that was computed from the last ``get``."""
         self._balances[account] = balance
+        cents = self._cents[account] = to_cents(balance)
         trace = self._kernel.trace
         if trace.operation:
             base = trace.reads.get((self._code, account), BLIND)
-            self._rows[account] = self._recorder.wrote(
-                trace.operation, account, self._code, to_cents(balance), base
-            )
+            self._rows[account] = self._recorder.wrote(trace.operation, account, self._code, cents, base)
 
     def adopt(self, account: int, balance: Decimal, transaction: int | None = None) -> None:
         """Take over the balance that the operation at work, or a database's transaction, wrote elsewhere."""
         self._balances[account] = balance
+        cents = self._cents[account] = to_cents(balance)
         if transaction is None:
             operation = self._kernel.trace.operation
         else:
             operation = self._recorder.operation_of_transaction.get(transaction, 0)
         if operation:
-            self._rows[account] = self._recorder.adopted(operation, account, self._code, to_cents(balance))
+            self._rows[account] = self._recorder.adopted(operation, account, self._code, cents)
 
     def supersede(self, account: int) -> None:
         """Note that the operation at work arrived here too late."""
         operation = self._kernel.trace.operation
-        cents = to_cents(self._balances[account])
+        cents = self._cents[account]
         self._recorder.adopted(operation, account, self._code, cents, EffectKind.SUPERSEDED)
 
     def finals(self) -> dict[int, Cents]:
         """The balances at the end."""
-        return {account: to_cents(balance) for account, balance in self._balances.items()}
+        return dict(self._cents)

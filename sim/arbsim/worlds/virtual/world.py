@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -52,6 +51,7 @@ class VirtualWorld:
         )
         self.resources = design.resources()
         self.universes = self._build_universes()
+        self.distinct_universes = tuple(dict.fromkeys(self.universes.values()))
         self.clusters = self._build_clusters()
         self.change_stream = self._build_change_stream()
         self.stores: dict[str, RegionStore] = {}
@@ -201,11 +201,8 @@ class VirtualWorld:
         )
         trace = self.kernel.trace
         recorder.decided(trace)
-        for universe in self._distinct_universes():
+        for universe in self.distinct_universes:
             universe.engine.forget(trace)
-
-    def _distinct_universes(self) -> Sequence[Universe]:
-        return list(dict.fromkeys(self.universes.values()))
 
     def _finish(self, quiet: bool) -> None:
         """Close what still runs, in a fixed order, and read the final balances from the stores themselves."""
@@ -220,7 +217,7 @@ class VirtualWorld:
             history.notes.append(
                 f"the run was stopped {seconds} s of virtual time after the last operation began"
             )
-        for universe in self._distinct_universes():
+        for universe in self.distinct_universes:
             history.finals[universe.watch.store] = universe.watch.finals()
         for name, store in self.stores.items():
             history.finals[name] = store.finals()

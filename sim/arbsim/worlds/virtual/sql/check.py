@@ -8,9 +8,9 @@ from sqlglot import exp
 
 from .catalog import Schema, schema_of
 from .errors import Failure, SqlError
-from .names import name_of, table_name
+from .names import name_of, table_name, target_table
 from .parsing import Query, Statement, parse
-from .plans import compile_query, target_table
+from .plans import compile_query
 from .whitelist import Problem, position_of
 
 

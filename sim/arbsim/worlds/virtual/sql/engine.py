@@ -19,7 +19,7 @@ from .locks import RowWait, Waiter, cycle_through
 from .names import table_name
 from .parsing import Query
 from .parsing import Statement as Text
-from .plans import Plan, compile_query, target_table
+from .plans import Plan, compile_query
 from .results import Change, Commit
 from .session import Session, Waiting
 from .ssi import Ssi
@@ -255,14 +255,7 @@ class Engine:
                 self._garbage.append((sequence, table, row))
 
     def _changes(self, written: Sequence[tuple[Row, Version, Table]]) -> tuple[Change, ...]:
-        changes = []
-        for _, version, _ in written:
-            older = version.older
-            before = older.row if older is not None and not older.deleted else None
-            after = None if version.deleted else version.row
-            op = "d" if after is None else "c" if before is None else "u"
-            changes.append(Change(version.table, op, before, after, version))
-        return tuple(changes)
+        return tuple([Change(version, version.older) for _, version, _ in written])
 
     def _announce(self, tx: Transaction, changes: tuple[Change, ...]) -> None:
         self._sequence += 1
@@ -333,10 +326,9 @@ class Engine:
         """The compiled form of a query; cached with the table's definition."""
         parsed = text.require()
         assert isinstance(parsed, Query)
-        target = target_table(parsed.node)
         schema: Schema | None = None
-        if target is not None:
-            name = table_name(target)
+        name = parsed.target
+        if name is not None:
             table = self.tables.get(name)
             if table is None:
                 raise failure("42P01", f'relation "{name}" does not exist')

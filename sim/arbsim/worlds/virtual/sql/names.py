@@ -25,6 +25,15 @@ def name_of(identifier: exp.Expression) -> str:
     return identifier.name if identifier.args.get("quoted") else identifier.name.lower()
 
 
+def target_table(node: exp.Expression) -> exp.Table | None:
+    """The table node a query works on, None for a SELECT without FROM."""
+    if isinstance(node, exp.Select):
+        source = node.args.get("from_")
+        return source.this if source is not None else None
+    table = node.this.this if isinstance(node.this, exp.Schema) else node.this
+    return table if isinstance(table, exp.Table) else None
+
+
 def table_name(table: exp.Expression) -> str:
     """The name of a table node; only the schema public exists."""
     if not isinstance(table, exp.Table):

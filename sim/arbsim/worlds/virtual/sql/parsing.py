@@ -8,7 +8,7 @@ sqlglot and then held against a whitelist (`whitelist.py`) before anything is co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
 from sqlglot import exp
@@ -17,6 +17,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import TokenType
 
 from .errors import Failure, failure, not_supported
+from .names import table_name, target_table
 from .whitelist import Problem, problems_of
 
 
@@ -78,11 +79,17 @@ class Accepted:
     table: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Query:
     """A statement that sqlglot parsed and the whitelist passed."""
 
     node: exp.Expression
+
+    @cached_property
+    def target(self) -> str | None:
+        """The name of the table it works on; None for a SELECT without FROM."""
+        table = target_table(self.node)
+        return table_name(table) if table is not None else None
 
 
 Parsed = Begin | End | Savepoint | Show | Accepted | Query

@@ -14,7 +14,7 @@ from .errors import failure, not_supported
 from .expressions import Aggregate, Env, Fn
 from .functions import Compiler
 from .locks import BLOCK, KEY_SHARE, NO_KEY_UPDATE, NOWAIT, SHARE, SKIP, UPDATE
-from .names import name_of
+from .names import name_of, target_table
 from .values import INT4, INT8, NUMERIC, TEXT, argument
 from .whitelist import position_of
 
@@ -106,15 +106,6 @@ def _compile(node: exp.Expression, schema: Schema | None) -> Plan:
     if isinstance(node, exp.Delete):
         return _delete(node, schema)
     raise not_supported("this statement is not supported")
-
-
-def target_table(node: exp.Expression) -> exp.Table | None:
-    """The table node a query works on, None for a SELECT without FROM."""
-    if isinstance(node, exp.Select):
-        source = node.args.get("from_")
-        return source.this if source is not None else None
-    table = node.this.this if isinstance(node.this, exp.Schema) else node.this
-    return table if isinstance(table, exp.Table) else None
 
 
 def _compiler(node: exp.Expression, schema: Schema | None) -> Compiler:

@@ -103,8 +103,12 @@ class Session:
             raise RuntimeError(f"session {self.name!r} already waits for a statement")
         self._waited = False
         self._hold = hold
-        self._steps = self._text(sql, args)
-        outcome = self._advance(None)
+        statements = parse(sql)
+        if len(statements) == 1 and not isinstance(statements[0].parsed, Query):
+            outcome: Outcome | None = self._close_implicit(self._at_once(statements[0]))
+        else:
+            self._steps = self._text(statements, args)
+            outcome = self._advance(None)
         if outcome is not None:
             self.engine.settle()
             return outcome
@@ -165,8 +169,7 @@ class Session:
 
     # -- texts and statements ------------------------------------------------------------------
 
-    def _text(self, sql: str, args: Sequence[object]) -> Generator[Waiter, None, Outcome]:
-        statements = parse(sql)
+    def _text(self, statements: Sequence[Text], args: Sequence[object]) -> Generator[Waiter, None, Outcome]:
         if len(statements) != 1:
             return (yield from self._script(statements, args))
         outcome = yield from self._statement(statements[0], args)
@@ -214,15 +217,26 @@ class Session:
 
     def _statement(self, text: Text, args: Sequence[object]) -> Generator[Waiter, None, Outcome]:
         """One statement; its errors end or fail the transaction."""
+        if not isinstance(text.parsed, Query) or text.problems:
+            return self._at_once(text)
+        tx = self.tx
+        try:
+            if tx is not None and tx.failed:
+                return IN_FAILED_TRANSACTION
+            if text.parsed.node.key in ("create", "drop"):
+                return self._define(text)
+            return (yield from self._query(text, args))
+        except Failure as fault:
+            return self._failed(fault.error)
+
+    def _at_once(self, text: Text) -> Outcome:
+        """A statement that never waits: transaction control, or a text that is refused."""
         tx = self.tx
         try:
             if tx is not None and tx.failed and not _heard_when_failed(text):
                 return IN_FAILED_TRANSACTION
             parsed = text.require()
-            if isinstance(parsed, Query):
-                if parsed.node.key in ("create", "drop"):
-                    return self._define(text)
-                return (yield from self._query(text, args))
+            assert not isinstance(parsed, Query)
             return self._control(parsed)
         except Failure as fault:
             return self._failed(fault.error)
