@@ -65,7 +65,7 @@ def _balances(results: Results) -> Iterator[str]:
     """Balances that are not what was accepted, or that are below zero: the first of each design."""
     total = sum(result.balances_count for result in results.designs.values())
     wrong = sum(result.differences_count for result in results.designs.values())
-    yield f"Final balances against what was accepted ({total - wrong} equal ones not shown)"
+    yield f"Final balances against what was accepted ({total - wrong} equal, not shown)"
     told = [line for name, result in results.designs.items() for line in _wrong(results, name, result)]
     for line in told[:MOST_LINES]:
         yield from _item(" ~", line)
@@ -95,7 +95,8 @@ def _contention(results: Results) -> Iterator[str]:
     if pairs:
         low, high = min(pairs), max(pairs)
         count = str(low) if low == high else f"{low} to {high}"
-        yield f"Contention: {count} pairs a design that overlapped or had not seen each other"
+        noun = "pair" if high == 1 else "pairs"
+        yield f"Contention: {count} {noun} a design that overlapped or had not seen each other"
 
 
 def _expectations(results: Results) -> Iterator[str]:
