@@ -40,7 +40,7 @@ class Schema:
     uniques: list[tuple[str, tuple[int, ...], bool]] = field(default_factory=list)
     checks: list[tuple[str, Fn]] = field(default_factory=list)
     names: tuple[str, ...] = ()
-    indexed: frozenset[int] = frozenset()
+    indexed: tuple[int, ...] = ()
     plans: dict[str, Any] = field(default_factory=dict)
 
     def position(self, name: str) -> int | None:
@@ -49,7 +49,7 @@ class Schema:
 
     def indexed_values(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
         """The values of all columns that stand in a unique index."""
-        return tuple([values[column] for column in sorted(self.indexed)])
+        return tuple([values[column] for column in self.indexed])
 
 
 class _Builder:
@@ -189,7 +189,7 @@ def _finish(builder: _Builder) -> Schema:
             schema.columns[position].not_null = True
     for name, columns in builder.unique_columns:
         schema.uniques.append((name, positions(columns), False))
-    schema.indexed = frozenset(position for _, where, _ in schema.uniques for position in where)
+    schema.indexed = tuple(sorted({position for _, where, _ in schema.uniques for position in where}))
     for position, node in builder.default_nodes:
         column = schema.columns[position]
         compiler = Compiler(None, allow_parameters=False)

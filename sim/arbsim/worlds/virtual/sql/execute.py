@@ -24,7 +24,7 @@ from .locks import (
 )
 from .plans import DeletePlan, InsertPlan, Plan, SelectPlan, UpdatePlan
 from .storage import Index, Row, Table, Values, Version
-from .transactions import Transaction
+from .transactions import SERIALIZABLE, Transaction
 
 Running = Generator[Waiter, None, Any]
 
@@ -58,7 +58,7 @@ class Statement:
 
     def _scan(self) -> Generator[Waiter, None, list[tuple[Row, Version]]]:
         plan, tx = self.plan, self.tx
-        if tx.engine.yugabyte and tx.effective == "serializable":
+        if tx.engine.yugabyte and tx.effective == SERIALIZABLE:
             yield from yugabyte.lock_predicate(tx, self.table, plan.access, self.env)
         most = self._window(plan)[1] if isinstance(plan, SelectPlan) and plan.stops_early else None
         return scan(self.table, plan.access, plan.where, tx, self.env, self.reads, most)
@@ -157,7 +157,7 @@ class Statement:
         """The rows that UPDATE or DELETE works on; a serializable read comes a call before its write."""
         pairs = yield from self._scan()
         tx = self.tx
-        if pairs and tx.engine.split_writes and tx.effective == "serializable":
+        if pairs and tx.engine.split_writes and tx.effective == SERIALIZABLE:
             yield Trip(tx)
         return pairs
 
@@ -177,12 +177,11 @@ class Statement:
         tx, table = self.tx, self.table
         version: Version | None = seen
         values = self._new_values(plan, seen)
-        if row.current is seen and not row.lockers and row.queue is None and not tx.engine.yugabyte:
-            strength = UPDATE if plan.touches_key and self._key_changes(seen, values) else NO_KEY_UPDATE
-            row.lockers[tx] = strength
+        strength = UPDATE if plan.touches_key and self._key_changes(seen, values) else NO_KEY_UPDATE
+        if row.current is seen and not row.lockers and row.queue is None and not table.predicate_locks:
+            row.lockers[tx] = strength  # nobody is in the way, as almost always
             tx.undo.append((row, None, 0))
         else:
-            strength = UPDATE if plan.touches_key and self._key_changes(seen, values) else NO_KEY_UPDATE
             version = yield from self._lock(row, seen, strength)
             if version is not None and version is not seen:
                 self.reads.append(version)
