@@ -59,8 +59,19 @@ GatewayWord = Annotated[Gateway, OneOf("gateway", get_args(Gateway))]
 ProcessWord = Annotated[Process, OneOf("arrival process", get_args(Process))]
 DistributionWord = Annotated[Distribution, OneOf("distribution", get_args(Distribution))]
 VerdictWord = Annotated[ExpectedVerdict, OneOf("verdict", get_args(ExpectedVerdict))]
-FateWord = Annotated[Fate, OneOf("fate", tuple(Fate)), AfterValidator(Fate)]
-KindWord = Annotated[Kind, OneOf("kind of operation", tuple(Kind)), AfterValidator(Kind)]
+# Functions, because pydantic cannot read an enum's own signature on Python 3.13.
+
+
+def _fate(word: str) -> Fate:
+    return Fate(word)
+
+
+def _kind(word: str) -> Kind:
+    return Kind(word)
+
+
+FateWord = Annotated[Fate, OneOf("fate", tuple(Fate)), AfterValidator(_fate)]
+KindWord = Annotated[Kind, OneOf("kind of operation", tuple(Kind)), AfterValidator(_kind)]
 
 Yes = Annotated[bool, Switch()]
 Short = Annotated[str, Text(at_most=200)]
