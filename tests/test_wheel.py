@@ -73,3 +73,21 @@ def test_the_wheel_installed_elsewhere_is_the_one_that_runs(wheel: Path, tmp_pat
     assert Path(file).is_relative_to(site)
     assert json.loads(document)["designs"]["db/atomic-update"]["verdict"] == "inconclusive"
     assert (tmp_path / "reports" / "from-elsewhere" / "report.html").is_file()
+
+
+def test_the_wheel_carries_the_compose_file_and_what_it_names(wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    stack = tmp_path / "arbsim" / "worlds" / "live" / "stack"
+    tracked = [ROOT / "docker-compose.yml", *(ROOT / "compose").iterdir()]
+    for file in tracked:
+        assert (stack / file.relative_to(ROOT)).read_bytes() == file.read_bytes()
+    program = "from arbsim.worlds.live import compose as c; c.compose_stack(); print(c.compose_file())"
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert Path(ran.stdout.strip()) == stack / "docker-compose.yml"
