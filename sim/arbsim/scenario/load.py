@@ -18,6 +18,7 @@ from arbsim.scenario.nodes import Mapping, Node, Scalar, compose, find, plain
 from arbsim.scenario.nodes import Sequence as ListNode
 from arbsim.scenario.source import STDIN, Source, read_source
 from arbsim.scenario.statements import SqlCheck, check_scenario_sql
+from arbsim.scenario.sweep_check import check_sweep
 from arbsim.scenario.trace import load_trace
 
 
@@ -54,6 +55,8 @@ def parse_scenario(source: Source, *, folder: Path, check_sql: SqlCheck | None =
         mistakes += _mistakes(source, root, data, error)
     mistakes += _equal_names(source, root)
     mistakes += check_scenario_sql(source, root, check_sql)
+    if scenario is not None and scenario.sweep is not None and not mistakes:
+        mistakes += check_sweep(source, root, data, scenario.sweep, names.trace)
     if scenario is None or mistakes:
         raise ScenarioError(in_order(mistakes, source))
     scenario._warnings = tuple(_warnings(source, root, scenario))

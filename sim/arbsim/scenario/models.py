@@ -27,6 +27,7 @@ from arbsim.scenario.mistakes import CODES, Mistake, listed, nearest
 from arbsim.scenario.names import ACCOUNTS_MAX, Names, names_of
 from arbsim.scenario.presets import DEFAULT_PRESET, PRESETS, locations
 from arbsim.scenario.quantities import Duration, Money, OneOf, Text, Whole, fault
+from arbsim.scenario.sweeps import SweepSpec
 from arbsim.scenario.values import (
     Balance,
     Delay,
@@ -316,6 +317,9 @@ class Scenario(Section):
     expect: dict[ListedDesign, Expectation] = Field(
         default={},
         description="What each design must show. A design that is not named here is held to its own claims.",
+    )
+    sweep: SweepSpec | None = Field(
+        default=None, description="What `arbsim sweep` varies; `arbsim run` does not look at it."
     )
     silence: tuple[WarningId, ...] = Field(
         default=(), description="Warnings that are not to be shown, by id."
