@@ -10,7 +10,16 @@ import typer
 from typer.exceptions import TyperException
 
 from arbsim import __version__
-from arbsim.cli.output import BAD_INPUT, INTERNAL, INTERRUPTED, BadInput, print_out, visible
+from arbsim.cli.output import (
+    BAD_INPUT,
+    INTERNAL,
+    INTERRUPTED,
+    UNREACHABLE,
+    BadInput,
+    Unreachable,
+    print_out,
+    visible,
+)
 
 app = typer.Typer(
     name="arbsim",
@@ -37,6 +46,8 @@ def _run_app(arguments: list[str], as_json: bool) -> int:
         return code if code != INTERRUPTED else _fail("Interrupted.", "interrupted", code, as_json)
     except BadInput as problem:
         return _fail(problem.text, "bad-input", BAD_INPUT, as_json, problem.mistakes)
+    except Unreachable as problem:
+        return _fail(f"error: {visible(str(problem))}", "unreachable", UNREACHABLE, as_json)
     except TyperException as usage:
         return _fail(_usage(usage), "usage", BAD_INPUT, as_json)
     except Exception as error:

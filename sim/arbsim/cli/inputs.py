@@ -61,6 +61,11 @@ def replay_line(command: str, file: str, seed: int, designs: Sequence[str] = ())
     return f"arbsim {command} {_quoted(_place(file))} --seed {seed}{options}"
 
 
+def quoted_place(file: str) -> str:
+    """A scenario's name as a replay line has it."""
+    return _quoted(_place(file))
+
+
 def _place(file: str) -> str:
     path = Path(file)
     return "scenarios/" + path.name if path.parent.name == "scenarios" else path.name

@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from arbsim.results import Results
 
-BROKEN, BAD_INPUT, UNDECIDED, INTERNAL, INTERRUPTED = 1, 2, 3, 5, 130
+BROKEN, BAD_INPUT, UNDECIDED, UNREACHABLE, INTERNAL, INTERRUPTED = 1, 2, 3, 4, 5, 130
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
@@ -24,6 +24,10 @@ class BadInput(Exception):
         super().__init__(text)
         self.text = text
         self.mistakes = mistakes
+
+
+class Unreachable(Exception):
+    """A server or a cluster that does not answer; the text says which."""
 
 
 def print_out(text: str) -> None:

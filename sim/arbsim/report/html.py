@@ -43,11 +43,11 @@ _CONTENTS = (
 
 def render(results: Results) -> str:
     """Return the page."""
-    style, script = _asset("style.css"), _asset("script.js")
+    style, script = asset("style.css"), asset("script.js")
     cautions = words.gathered(results.warnings)
     differences = list(_differences(results))
     return (
-        _environment()
+        environment("arbsim.report")
         .get_template("report.html.jinja")
         .render(
             results=results,
@@ -67,19 +67,20 @@ def render(results: Results) -> str:
             disagreements=results.disagreements.first[:MOST_ROWS],
             claims=ledger(results),
             chart=latency_chart(results),
-            scenario=_code(json.dumps(results.manifest.scenario, indent=2, ensure_ascii=True)),
+            scenario=code(json.dumps(results.manifest.scenario, indent=2, ensure_ascii=True)),
             style=Markup(style),  # noqa: S704  our own file, as it is hashed
             script=Markup(script),  # noqa: S704
-            style_hash=_hash(style),
-            script_hash=_hash(script),
+            style_hash=policy_hash(style),
+            script_hash=policy_hash(script),
         )
     )
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("arbsim.report", "page"),
+@lru_cache(maxsize=2)
+def environment(package: str) -> Environment:
+    """Return the templates in the folder ``page`` of a package; what they print is escaped, and visible."""
+    found = Environment(
+        loader=PackageLoader(package, "page"),
         autoescape=select_autoescape(default_for_string=True, default=True),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -87,24 +88,25 @@ def _environment() -> Environment:
         # Whatever is printed first has its control and direction characters made visible, then is escaped.
         finalize=_visible,
     )
-    environment.globals.update(count=_count, code=_code, ending=_ending, shorten=_shorten)
-    return environment
+    found.globals.update(count=_count, code=code, ending=_ending, shorten=_shorten)
+    return found
 
 
 def _visible(value: Any) -> Any:
     return words.clean(value) if type(value) is str else value
 
 
-def _code(text: str) -> Markup:
+def code(text: str) -> Markup:
     """Text that keeps its lines."""
     return Markup("\n").join(escape(words.clean(line)) for line in text.splitlines())
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file of the page, such as its style."""
     return files("arbsim.report").joinpath("page", name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def policy_hash(text: str) -> str:
     """The source expression by which a content security policy allows this text (CSP level 3, section 2.3.1)."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 

@@ -69,7 +69,8 @@ def _lines(results: Results) -> Iterator[str]:
     yield f"- replay: {code(manifest.replay)}\n"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a table; its cells are Markdown already."""
     yield "| " + " | ".join(head) + " |"
     yield "|" + " --- |" * len(head)
     for row in rows:
@@ -91,7 +92,7 @@ def _two_by_two(results: Results) -> Iterator[str]:
         [agreement, quarter(agreement, "bus"), quarter(agreement, "db")]
         for agreement in ("asynchronous", "synchronous")
     ]
-    yield from _table(["agreement", "log", "database"], rows)
+    yield from table(["agreement", "log", "database"], rows)
     for family in results.families:
         yield f"- {'log' if family.family == 'bus' else 'database'}: {escape(family.replicas)};"
         yield f"  {escape(family.quorum)}; recovery point: {escape(family.recovery_point)};"
@@ -117,7 +118,7 @@ def _designs(results: Results) -> Iterator[str]:
             ]
         )
     head = ["design", "verdict", "evidence", "claim", "overdraft", "lost", "final (first account)", "cure"]
-    yield from _table(head, rows)
+    yield from table(head, rows)
     yield from (f"- {escape(caveat)}" for caveat in CAVEATS)
     for reason, names in words.inconclusive(results).items():
         yield f"- inconclusive: {', '.join(map(code, names))}: {reason}."
@@ -152,7 +153,7 @@ def _balances(results: Results) -> Iterator[str]:
                 ]
             )
     if rows:
-        yield from _table(["design", "account", "store", "expected", "actual", "difference", "causes"], rows)
+        yield from table(["design", "account", "store", "expected", "actual", "difference", "causes"], rows)
     equal = sum(result.balances_count - result.differences_count for result in results.designs.values())
     yield f"{equal} balances are equal to what was accepted.\n"
 
@@ -183,7 +184,7 @@ def _beliefs(results: Results) -> Iterator[str]:
         for name, result in results.designs.items()
         for belief in result.beliefs
     ]
-    yield from _table(["design", "ms", "where", "operation", "account", "believed", "true", "fate"], rows)
+    yield from table(["design", "ms", "where", "operation", "account", "believed", "true", "fate"], rows)
 
 
 def _costs(results: Results) -> Iterator[str]:
@@ -200,11 +201,9 @@ def _costs(results: Results) -> Iterator[str]:
         for name, result in results.designs.items()
         for one in result.costs.latency
     ]
-    yield from _table(
-        ["design", "region", "recorded p50 ms", "recorded p99", "fate p50 ms", "fate p99"], rows
-    )
+    yield from table(["design", "region", "recorded p50 ms", "recorded p99", "fate p50 ms", "fate p99"], rows)
     rows = [[cell(name), *_other_costs(result)] for name, result in results.designs.items()]
-    yield from _table(
+    yield from table(
         [
             "design",
             "WAN round trips per accepted",
@@ -236,7 +235,7 @@ def _expectations(results: Results) -> Iterator[str]:
         [cell(one.design), escape(one.what), escape(one.expected), escape(one.observed), one.status]
         for one in results.expectations
     ]
-    yield from _table(["design", "what", "expected", "observed", "status"], rows)
+    yield from table(["design", "what", "expected", "observed", "status"], rows)
 
 
 def _disagreements(results: Results) -> Iterator[str]:
@@ -248,7 +247,7 @@ def _disagreements(results: Results) -> Iterator[str]:
         for one in shown
     ]
     if rows:
-        yield from _table(["operation", "accepted by", "rejected by"], rows)
+        yield from table(["operation", "accepted by", "rejected by"], rows)
 
 
 def _ending(one: Disagreement, fate: str) -> str:
@@ -286,4 +285,4 @@ def _parameters(results: Results) -> Iterator[str]:
         [cell(row.name), escape(row.value), escape(row.meaning), escape(row.source)]
         for row in results.parameters
     ]
-    yield from _table(["parameter", "value", "meaning", "source"], rows)
+    yield from table(["parameter", "value", "meaning", "source"], rows)

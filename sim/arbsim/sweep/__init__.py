@@ -1,0 +1,1 @@
+"""Sweeps: a scenario over many parameters and seeds, with an interval on every number."""

@@ -1,0 +1,106 @@
+"""A Dask cluster as workers: one that exists, or one that is started on this machine."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from typing import Any
+
+from arbsim import __version__
+from arbsim.sweep.executors import ClusterError
+from arbsim.sweep.task import OtherVersion
+
+LOCAL = "local"
+CONNECT_S = 10
+"""How long a scheduler may take to answer."""
+
+WORKERS_S = 30
+"""How long the first worker may take to be there."""
+
+
+class DaskCluster:
+    """Workers of a cluster, through ``distributed.Client.get_executor()``."""
+
+    def __init__(self, client: Any, cluster: Any = None) -> None:
+        self._client = client
+        self._cluster = cluster
+        self._executor: Executor | None = None
+        self.count = self._threads()
+
+    def _threads(self) -> int:
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return sum(worker["nthreads"] for worker in workers)
+
+    def wait_for_workers(self, count: int) -> None:
+        """Wait until so many workers are there."""
+        self._client.wait_for_workers(count, timeout=WORKERS_S)
+        self.count = self._threads()
+
+    def executor(self) -> Executor:
+        """Return the client's executor. Dask itself starts a task again whose worker died."""
+        if self._executor is None:
+            self._executor = self._client.get_executor(pure=False)
+        return self._executor
+
+    def lost(self, error: BaseException) -> bool:
+        """A task that Dask gave up (KilledWorker) takes no other with it."""
+        if self._client.status != "running":
+            raise ClusterError("the connection to the Dask scheduler was lost")
+        return False
+
+    def close(self) -> None:
+        """Leave the cluster; a local one is stopped."""
+        self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()
+
+
+def connect(address: str, local_workers: int) -> DaskCluster:
+    """Connect to a scheduler, or for "local" start a cluster of so many single-threaded processes.
+
+    Raises ClusterError where nobody answers or there are no workers, and OtherVersion.
+    """
+    import distributed
+
+    dask: Any = distributed  # without type information
+
+    cluster = None
+    if address == LOCAL:
+        # Loopback only, and no dashboard: a port that nobody asked for.
+        cluster = dask.LocalCluster(
+            n_workers=local_workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            silence_logs="CRITICAL",
+        )
+    try:
+        client = dask.Client(cluster or address, timeout=CONNECT_S)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ClusterError(f"no Dask scheduler answers at {address} ({type(error).__name__})") from None
+    try:
+        _check_workers(client, address)
+        return DaskCluster(client, cluster)
+    except BaseException:
+        client.close()
+        raise
+
+
+def _check_workers(client: Any, address: str) -> None:
+    """Check that there are workers, and that they have this version of arbsim."""
+    try:
+        client.wait_for_workers(1, timeout=WORKERS_S)
+    except TimeoutError:
+        raise ClusterError(f"the Dask scheduler at {address} has no workers") from None
+    try:
+        versions = client.run(worker_version)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"[:200]
+        raise ClusterError(f"the workers at {address} cannot run arbsim ({what})") from None
+    for version in versions.values():
+        if version != __version__:
+            raise OtherVersion(__version__, version)
+
+
+def worker_version() -> str:
+    """Return the version of arbsim where this runs."""
+    return __version__
