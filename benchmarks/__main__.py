@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 from benchmarks.measures import check_scenario, cold_cpu_s, events_of, flatness, hot_account
+from benchmarks.peer import peer
+from benchmarks.sweeps import memory, parallel, starting
 
 
 def main() -> None:
     """Measure; say on stderr what is at work."""
     share = 10 if "--quick" in sys.argv[1:] else 1
     check_scenario()
-    figures = {
+    figures: dict[str, Any] = {
         "cold_cpu_s": {
             "arbsim --help": cold_cpu_s("--help"),
             "arbsim run scenarios/two_regions.yaml": cold_cpu_s("run", "scenarios/two_regions.yaml"),
@@ -22,10 +25,20 @@ def main() -> None:
     }
     for name in hot_account(100).designs:
         print(name, file=sys.stderr)
-        figures["hot_account"][name] = events_of(name, 100_000 // share)  # type: ignore[assignment]
+        figures["hot_account"][name] = events_of(name, 100_000 // share)
     print("flatness", file=sys.stderr)
     figures["flatness"] = flatness("db/atomic-update", 10_000, 1_000_000 // share)
+    print("a peer", file=sys.stderr)
+    figures["beside_salabim"] = peer(20_000 // share)
+    print("sweeps", file=sys.stderr)
+    figures["sweep"] = {
+        "parallel": parallel(100 // share),
+        "starting": starting(),
+        "memory": memory(100_000 // share),
+    }
     print(json.dumps(figures, indent=2))
 
 
-main()
+# The processes of a sweep import this module again.
+if __name__ == "__main__":
+    main()

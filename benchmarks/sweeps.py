@@ -1,0 +1,109 @@
+"""What a sweep costs: two workers over one, starting many points, and the memory of one long run."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from arbsim.scenario.load import parse_scenario
+from arbsim.scenario.source import Source
+from arbsim.sweep.dask import LOCAL, connect
+from arbsim.sweep.executors import LocalProcesses, Workers
+from arbsim.sweep.plan import Plan, make_plan
+from arbsim.sweep.run import run_sweep
+from benchmarks.measures import ROOT
+
+SCENARIO = """\
+name: a sweep to measure
+seed: 3
+regions: {{east: {{location: us-east-1}}, west: {{location: us-west-2}}}}
+accounts: {{count: 20, balance: 100.00}}
+workload:
+  generate:
+    operations: {operations}
+    arrivals: {{process: poisson, rate: 20/s}}
+    amounts: {{from: 5.00, to: 40.00}}
+    mix: {{withdraw: 60 %, deposit: 40 %}}
+designs: [{designs}]
+sweep: {{vary: {{{vary}}}, replications: {replications}, measures: [violated, fate_p99]}}
+"""
+
+MANY = (
+    "kafka.mirror_lag: {from: 1 ms, to: 9 s, steps: 100}, workload.rate: {from: 1/s, to: 900/s, steps: 100}"
+)
+
+
+def plan_of(operations: int, designs: str, vary: str, replications: int) -> Plan:
+    """Return the plan of a sweep of the scenario above."""
+    text = SCENARIO.format(operations=operations, designs=designs, vary=vary, replications=replications)
+    return make_plan(parse_scenario(Source("sweep", text), folder=ROOT))
+
+
+def parallel(replications: int) -> dict[str, float]:
+    """Wall time of the same sweep with one process, over that with two, and with two workers of a Dask cluster.
+
+    Starting the workers counts. Means something only where two cores are free.
+    """
+    vary = "kafka.mirror_lag: [5 ms, 50 ms, 100 ms, 200 ms]"
+    plan = plan_of(200, "bus/regional-deltas, db/atomic-update", vary, replications)
+    one = wall_s(plan, lambda: LocalProcesses(1))
+    return {
+        "one_process_wall_s": round(one, 1),
+        "two_processes_times_one": round(one / wall_s(plan, lambda: LocalProcesses(2)), 2),
+        "dask_two_workers_times_one": round(one / wall_s(plan, lambda: connect(LOCAL, 2)), 2),
+    }
+
+
+def wall_s(plan: Plan, workers: Callable[[], Workers]) -> float:
+    """Seconds from the start of a sweep to its document."""
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        run_sweep(plan, Path(folder), workers, "")
+        return time.perf_counter() - begun
+
+
+def starting() -> dict[str, float]:
+    """CPU time of a sweep of 10,000 tiny points until its first task is handed out, by point."""
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.process_time()
+        plan = plan_of(6, "db/atomic-update", MANY, 1)
+
+        class Started(Exception):
+            """The first task."""
+
+        class Nobody:
+            count = 2
+
+            def executor(self) -> Any:
+                raise Started
+
+            def lost(self, error: BaseException) -> bool:
+                return False
+
+            def close(self) -> None:
+                pass
+
+        try:
+            run_sweep(plan, Path(folder), Nobody, "")
+        except Started:
+            spent = time.process_time() - begun
+    return {"points": len(plan.points), "ms_per_point": round(1000 * spent / len(plan.points), 3)}
+
+
+def memory(operations: int) -> dict[str, float]:
+    """Peak memory of a process that runs one replication of db/atomic-update, audit included."""
+    script = (
+        "from benchmarks.sweeps import plan_of\n"
+        "from arbsim.sweep.task import record_of\n"
+        f"plan = plan_of({operations}, 'db/atomic-update', 'kafka.mirror_lag: [5 ms]', 1)\n"
+        "record_of(plan.setting, plan.unit(0, 0))\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+    peak_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return {"operations": operations, "peak_mib": round(peak_kib / 1024)}
