@@ -11,7 +11,12 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from arbsim.report import html
+from arbsim.sweep.report import html as sweep_page
+from arbsim.sweep.report.charts import charts_of
+from arbsim.sweep.results import SweepResults
 from tests.report.results import hostile, shipped
+
+REPORTS = Path(__file__).parents[2] / "reports"
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -36,10 +41,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("two_regions", "one_region", "cdc_distribution"):
         (folder / f"{name}.html").write_text(html.render(shipped(name)), encoding="utf-8")
     (folder / "hostile.html").write_text(html.render(hostile()), encoding="utf-8")
+    sweep = SweepResults.model_validate_json((REPORTS / "sweep_lag" / "sweep" / "sweep.json").read_bytes())
+    (folder / "sweep.html").write_text(sweep_page.render(sweep, charts_of(sweep)), encoding="utf-8")
     return folder
 
 
-@pytest.fixture(params=["two_regions", "one_region", "cdc_distribution", "hostile"])
+@pytest.fixture(params=["two_regions", "one_region", "cdc_distribution", "hostile", "sweep"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
