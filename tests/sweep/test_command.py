@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ def test_a_sweep_writes_its_files_and_says_what_it_found(tmp_path: Path) -> None
     assert lines[0] == "tiny: How often?"
     assert lines[1] == "4 points, 4 replications of 2 designs at each, seeds 7 to 10; the same seeds"
     assert "Replay: arbsim sweep tiny.yaml" in lines
-    assert max(map(len, lines)) <= 80
+    assert max(len(line) for line in lines if not line.startswith("  arbsim run")) <= 80
     folder = tmp_path / "reports" / "tiny" / "sweep"
     assert sorted(path.name for path in folder.iterdir()) == [
         "differences.csv",
@@ -194,3 +195,29 @@ def test_ctrl_c_ends_with_130_and_the_sweep_goes_on_later(tmp_path: Path) -> Non
     assert shown.stderr == "Interrupted.\n"
     kept = (tmp_path / "reports" / "tiny" / "sweep" / "runs.jsonl").read_text(encoding="utf-8")
     assert kept.count("\n") > 1
+
+
+def test_a_violating_run_of_the_sweep_can_be_seen_by_itself(tmp_path: Path) -> None:
+    write(tmp_path)
+    found = json.loads(run("sweep", "tiny.yaml", "--json", cwd=tmp_path).stdout)
+    (witness,) = found["witnesses"]
+    shown = run(*shlex.split(witness["replay"])[1:], "--json", cwd=tmp_path)
+    results = json.loads(shown.stdout)
+    assert results["designs"][witness["design"]]["verdict"] == "violated"
+    assert results["manifest"]["replay"] == witness["replay"]
+    lag = found["points"][witness["point"]]["values"]["kafka.mirror_lag"]
+    assert results["manifest"]["scenario"]["kafka"]["mirror_lag"] == {"0 ms": "0 s"}.get(lag, lag)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("kafka.mirror_lag", '--set "kafka.mirror_lag": write it like kafka.mirror_lag="40 ms"'),
+        ("kafka.mirror_lg=5 ms", '--set: no parameter "kafka.mirror_lg"; did you mean "kafka.mirror_lag"?'),
+        ("kafka.mirror_lag=5", '--set: "5" has no unit; write "5 ms" (ns, us, ms, s, min, h)'),
+    ],
+)
+def test_a_value_that_cannot_be_set_is_told(tmp_path: Path, change: str, told: str) -> None:
+    shown = run("run", write(tmp_path), "--set", change, cwd=tmp_path)
+    assert shown.returncode == 2
+    assert shown.stderr == f"error: {told}\n"

@@ -55,10 +55,33 @@ def _own_design(path: str) -> Design:
         raise bad_input(str(error)) from None
 
 
-def replay_line(command: str, file: str, seed: int, designs: Sequence[str] = ()) -> str:
+def change_scenario(scenario: Scenario, changes: Sequence[str]) -> Scenario:
+    """The scenario with other values, each given as PATH=VALUE."""
+    from pydantic_core import PydanticCustomError
+
+    from arbsim.scenario.sweep_check import changed
+
+    if not changes:
+        return scenario
+    for change in changes:
+        if "=" not in change:
+            raise bad_input(f'--set "{change}": write it like kafka.mirror_lag="40 ms"')
+    pairs = (change.partition("=") for change in changes)
+    try:
+        return changed(scenario, {path.strip(): text.strip() for path, _, text in pairs})
+    except PydanticCustomError as error:
+        told = error.context or {}
+        hint = f"; {told['hint']}" if told.get("hint") else ""
+        raise bad_input(f"--set: {told.get('message', error.message())}{hint}") from None
+
+
+def replay_line(
+    command: str, file: str, seed: int, designs: Sequence[str] = (), changes: Sequence[str] = ()
+) -> str:
     """The command that shows the same again. It names no folder of this machine."""
     options = "".join(f" --design {_quoted(_design_place(name))}" for name in designs)
-    return f"arbsim {command} {_quoted(_place(file))} --seed {seed}{options}"
+    values = "".join(f" --set {_quoted(change)}" for change in changes)
+    return f"arbsim {command} {_quoted(_place(file))} --seed {seed}{values}{options}"
 
 
 def quoted_place(file: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arbsim.cli.app import app
-from arbsim.cli.inputs import choose_designs, read_scenario, replay_line, slug
+from arbsim.cli.inputs import change_scenario, choose_designs, read_scenario, replay_line, slug
 from arbsim.cli.output import AsJson, bad_input, conclude, told_of, visible
 
 if TYPE_CHECKING:
@@ -31,32 +31,35 @@ def run(
         typer.Option(help="Run this design alone; path.py:ClassName adds one of your own. Can be repeated."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed than the scenario's.", min=0)] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Another value for a parameter: kafka.mirror_lag='40 ms'. Can be repeated."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Where the report goes; reports/SCENARIO if absent.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a scenario through its designs in virtual time, and judge each."""
-    scenario = read_scenario(file)
+    scenario = change_scenario(read_scenario(file), set_ or [])
     designs = choose_designs(scenario, design or [])
-    done = _run(scenario, designs, file, seed, design or [])
+    used = scenario.seed if seed is None else seed
+    done = _run(scenario, designs, used, replay_line("run", file, used, design or [], set_ or []))
     folder = out if out is not None else Path("reports") / slug(file, scenario.name)
     report = _write(done, folder)
     conclude(done.results, as_json, report)
 
 
-def _run(
-    scenario: Scenario, designs: dict[str, Design], file: str, seed: int | None, names: list[str]
-) -> Run:
+def _run(scenario: Scenario, designs: dict[str, Design], seed: int, replay: str) -> Run:
     from arbsim.runner import DesignFailed, run_scenario
     from arbsim.workload import build_workload
 
-    used = scenario.seed if seed is None else seed
-    replay = replay_line("run", file, used, names)
     listed = {entry.name for entry in scenario.designs}
     try:
         with _progress(len(designs)) as told:
-            return run_scenario(scenario, build_workload(scenario, used), used, designs, replay, told)
+            return run_scenario(scenario, build_workload(scenario, seed), seed, designs, replay, told)
     except DesignFailed as failure:
         if failure.design in listed:
             raise

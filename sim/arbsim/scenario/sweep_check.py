@@ -10,10 +10,18 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from arbsim.scenario.mistakes import Mistake
-from arbsim.scenario.models import Scenario
+from arbsim.scenario.models import Scenario, without_nothing
 from arbsim.scenario.names import Names
 from arbsim.scenario.nodes import Node, find
-from arbsim.scenario.parameter_paths import Keys, Place, places, resolve, texts_of, with_values
+from arbsim.scenario.parameter_paths import (
+    Keys,
+    Place,
+    as_texts,
+    places,
+    resolve,
+    texts_of,
+    with_values,
+)
 from arbsim.scenario.quantities import fault
 from arbsim.scenario.source import Source
 from arbsim.scenario.sweeps import Range, SweepSpec
@@ -51,6 +59,26 @@ def at_point(data: Mapping[str, Any], values: Mapping[Keys, str], trace: Any = N
     if trace is not None:
         names = replace(names, trace=trace, operations=len(trace.operations))
     return Scenario.model_validate(changed, context=names)
+
+
+def written(scenario: Scenario) -> dict[str, Any]:
+    """Return a scenario as texts, as YAML would have given it."""
+    data: dict[str, Any] = as_texts(without_nothing(scenario.model_dump(mode="json", by_alias=True)))
+    return data
+
+
+def changed(scenario: Scenario, values: Mapping[str, str]) -> Scenario:
+    """Return a scenario with other values for some parameters, by their names.
+
+    Raises the scenario's error for a name that is no parameter, or a value that cannot stand there.
+    """
+    data = written(scenario)
+    known = places(data)
+    placed = {resolve(path, known).keys: text for path, text in values.items()}
+    try:
+        return at_point(data, placed, scenario.workload.trace)
+    except ValidationError as error:
+        raise as_fault(error) from None
 
 
 def check_sweep(

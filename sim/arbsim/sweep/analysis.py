@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 import numpy as np
 
@@ -39,6 +40,7 @@ from arbsim.sweep.results import (
     SweepResults,
     Swing,
     Threshold,
+    Witness,
 )
 from arbsim.sweep.task import Record
 
@@ -59,7 +61,7 @@ def analyse(plan: Plan, samples: Sequence[Sample], failed: Sequence[FailedRun], 
     cards = {name: card_of(name, design) for name, design in designs_of(plan.scenario).items()}
     runs = _Runs(plan, samples)
     axis, levels = _along_axis(plan, runs)
-    broken = tuple(_broken_claims(plan, samples, cards))
+    broken = tuple(_broken_claims(plan, samples, cards, replay))
     return SweepResults(
         name=plan.scenario.name,
         question=plan.scenario.question or "",
@@ -84,6 +86,7 @@ def analyse(plan: Plan, samples: Sequence[Sample], failed: Sequence[FailedRun], 
         levels=levels,
         thresholds=() if axis.labels else tuple(_thresholds(plan.designs, levels)),
         frontier=tuple(_frontier(runs, cards)),
+        witnesses=tuple(_witnesses(plan, runs, replay)),
         broken_claims=broken,
         failed=tuple(failed),
         exit_code=FAILED if failed else BROKEN if broken else 0,
@@ -220,7 +223,7 @@ def _difference(runs: Runs, baseline: Runs, measure: Measure) -> tuple[Measured,
 
 
 def _broken_claims(
-    plan: Plan, samples: Sequence[Sample], cards: Mapping[str, DesignCard]
+    plan: Plan, samples: Sequence[Sample], cards: Mapping[str, DesignCard], replay: str
 ) -> Iterator[BrokenClaim]:
     """Yield, for each design that broke what it claims to prevent, the first run in which it did."""
     for design, card in cards.items():
@@ -237,9 +240,27 @@ def _broken_claims(
                 point=point,
                 values=plan.values(point),
                 seed=plan.scenario.seed + number,
+                replay=_replay_of(plan, point, plan.scenario.seed + number, replay),
                 kinds=tuple(kind for kind in FindingKind if kind.value in found and kind in claims),
                 runs=len(broken),
             )
+
+
+def _witnesses(plan: Plan, runs: _Runs, replay: str) -> Iterator[Witness]:
+    for design in plan.designs:
+        for point in runs.points:
+            seed = _first_seed(plan, runs.of[point, design])
+            if seed is not None:
+                line = _replay_of(plan, point, seed, replay)
+                yield Witness(design=design, point=point, seed=seed, replay=line)
+                break
+
+
+def _replay_of(plan: Plan, point: int, seed: int, replay: str) -> str:
+    """The command that runs one replication by itself; ``replay`` is that of the sweep."""
+    file = replay.removeprefix("arbsim sweep ")
+    values = "".join(f" --set {quote(f'{path}={text}')}" for path, text in plan.values(point).items())
+    return f"arbsim run {file} --seed {seed}{values}"
 
 
 # -- over all points -----------------------------------------------------------------------------------

@@ -13,9 +13,8 @@ from pydantic import ValidationError
 
 from arbsim import __version__
 from arbsim.scenario import Scenario
-from arbsim.scenario.models import without_nothing
-from arbsim.scenario.parameter_paths import Keys, as_texts
-from arbsim.scenario.sweep_check import Varied, as_fault, at_point, varied
+from arbsim.scenario.parameter_paths import Keys
+from arbsim.scenario.sweep_check import Varied, as_fault, at_point, varied, written
 from arbsim.scenario.sweeps import Measure
 from arbsim.sweep.lag import lag_over_gap
 
@@ -102,8 +101,7 @@ def make_plan(scenario: Scenario, precision_ppm: int | None = None) -> Plan:
             "the scenario has no sweep: block, such as "
             "sweep: {vary: {kafka.mirror_lag: [5 ms, 40 ms, 160 ms]}, replications: 100}"
         )
-    written = without_nothing(scenario.model_dump(mode="json", by_alias=True))
-    base = {key: value for key, value in as_texts(written).items() if key not in _NOT_IN_A_RUN}
+    base = {key: value for key, value in written(scenario).items() if key not in _NOT_IN_A_RUN}
     base["name"] = "sweep"
     parameters = varied(base, spec)
     designs = tuple(entry.name for entry in scenario.designs)

@@ -142,6 +142,15 @@ class FailedRun(_Part):
     error: str
 
 
+class Witness(_Part):
+    """The first run in which a design violated, at the first point at which one did."""
+
+    design: str
+    point: int
+    seed: int
+    replay: str = Field(description="the command that runs it by itself")
+
+
 class BrokenClaim(_Part):
     """A design that broke what it claims to prevent."""
 
@@ -149,6 +158,7 @@ class BrokenClaim(_Part):
     point: int
     values: dict[str, str]
     seed: int
+    replay: str
     kinds: tuple[FindingKind, ...]
     runs: int = Field(description="runs of the whole sweep in which it did")
 
@@ -182,6 +192,7 @@ class SweepResults(_Part):
     levels: tuple[Level, ...]
     thresholds: tuple[Threshold, ...]
     frontier: tuple[FrontierRow, ...]
+    witnesses: tuple[Witness, ...]
     broken_claims: tuple[BrokenClaim, ...]
     failed: tuple[FailedRun, ...]
     exit_code: int = Field(description="5: runs failed; 1: a design broke its claim; 0: neither")

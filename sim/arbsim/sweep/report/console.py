@@ -40,12 +40,17 @@ def _lines(results: SweepResults) -> Iterator[str]:
     for claim in results.broken_claims:
         kinds = ", ".join(kind.value for kind in claim.kinds)
         text = f"{clean(claim.design)} broke its own claim ({kinds}) in {claim.runs:,} runs; the first: seed"
-        yield from _item(" broken", f"{text} {claim.seed} with {words.values(claim.values)}")
+        yield from _item(
+            " broken", f"{text} {claim.seed} with {words.values(claim.values)}: {clean(claim.replay)}"
+        )
     for failed in results.failed[:MOST_LINES]:
         what = f"seed {failed.seed} with {words.values(failed.values)}: {clean(failed.error)}"
         yield from _item(" failed", what)
     if len(results.failed) > MOST_LINES:
         yield f" failed and {len(results.failed) - MOST_LINES:,} more: see sweep.json"
+    for witness in results.witnesses[:MOST_LINES]:
+        yield f"One violating run of {clean(witness.design)}:"
+        yield f"  {clean(witness.replay)}"
     yield f"Replay: {clean(results.manifest.replay)}"
     if results.exit_code:
         why = "runs failed" if results.failed else "a design broke its own claim"

@@ -59,7 +59,9 @@ def _broken(results: SweepResults) -> Iterator[str]:
         yield f"- {code(claim.design)} {told}"
     for failed in results.failed[:MOST_ROWS]:
         yield f"- failed: seed {failed.seed}, {escape(words.values(failed.values))}: {escape(failed.error)}"
-    if results.broken_claims or results.failed:
+    for witness in results.witnesses:
+        yield f"- one violating run of {code(witness.design)}: {code(witness.replay)}"
+    if results.broken_claims or results.failed or results.witnesses:
         yield ""
 
 
