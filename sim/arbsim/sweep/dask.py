@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from typing import Any
 
 from arbsim import __version__
@@ -62,27 +64,36 @@ def connect(address: str, local_workers: int) -> DaskCluster:
     import distributed
 
     dask: Any = distributed  # without type information
+    with ExitStack() as undo:
+        cluster = None
+        if address == LOCAL:
+            cluster = _start_local(dask, local_workers)
+            undo.callback(cluster.close)
+        try:
+            client = dask.Client(cluster or address, timeout=CONNECT_S)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise ClusterError(f"no Dask scheduler answers at {address} ({type(error).__name__})") from None
+        undo.callback(client.close)
+        _check_workers(client, address)
+        connected = DaskCluster(client, cluster)
+        undo.pop_all()
+    return connected
 
-    cluster = None
-    if address == LOCAL:
-        # Loopback only, and no dashboard: a port that nobody asked for.
-        cluster = dask.LocalCluster(
-            n_workers=local_workers,
+
+def _start_local(dask: Any, workers: int) -> Any:
+    """Start a cluster of processes of this machine, which leave Ctrl-C to their parent."""
+    theirs = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        # Loopback only; any free port for its HTTP server, so that two sweeps do not meet.
+        return dask.LocalCluster(
+            n_workers=workers,
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs="CRITICAL",
         )
-    try:
-        client = dask.Client(cluster or address, timeout=CONNECT_S)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise ClusterError(f"no Dask scheduler answers at {address} ({type(error).__name__})") from None
-    try:
-        _check_workers(client, address)
-        return DaskCluster(client, cluster)
-    except BaseException:
-        client.close()
-        raise
+    finally:
+        signal.signal(signal.SIGINT, theirs)
 
 
 def _check_workers(client: Any, address: str) -> None:
