@@ -15,6 +15,7 @@ from arbsim.sweep.analysis import Sample, analyse
 from arbsim.sweep.lag import lag_over_gap
 from arbsim.sweep.measures import ABOUT, Runs
 from arbsim.sweep.plan import PlanError
+from arbsim.sweep.report import words
 from arbsim.sweep.results import SweepResults
 from arbsim.sweep.tables import write_estimates
 from arbsim.sweep.task import Numbers, Record, bucket_middle_ns, bucket_of, record_of
@@ -219,3 +220,30 @@ def test_the_table_has_a_row_for_every_point_design_and_measure() -> None:
     assert (first["design"], first["measure"]) == ("bus/regional-deltas", "violated")
     assert (first["runs"], first["count"], first["estimate"]) == ("2", "1", "0.5")
     assert (first["first_seed"], first["last_seed"], first["first_violating_seed"]) == ("7", "8", "8")
+
+
+@pytest.mark.parametrize(
+    ("count", "runs", "said"),
+    [
+        (37, 200, "37 of 200: 18.5 % (13.4 to 24.6)"),
+        (0, 200, "0 of 200: at most 1.49 %"),
+        (200, 200, "200 of 200: at least 98.5 %"),
+    ],
+)
+def test_a_rate_is_said_with_its_interval(count: int, runs: int, said: str) -> None:
+    seen = [numbers("violated") if number < count else numbers() for number in range(runs)]
+    measured = Runs(dict(enumerate(seen)), 6).measure("violated")
+    assert words.rate(measured, count, runs) == said
+
+
+def test_where_there_is_no_interval_it_is_said_why() -> None:
+    none = Runs(dict.fromkeys(range(9), numbers()), 6)
+    assert words.value(none.measure("overdrafts"), "overdrafts") == "0 (none seen)"
+    alike = Runs(dict.fromkeys(range(9), numbers("violated", {"overdraft": (1, 5)})), 5)
+    assert words.value(alike.measure("overdrafts"), "overdrafts") == "200,000 (all runs alike)"
+    assert words.value(Runs({}, 6).measure("fate_p99"), "fate_p99") == "-"
+
+
+def test_few_replications_are_a_caveat() -> None:
+    found = results(pair(numbers(), numbers()))
+    assert words.caveats(found)[-1].startswith("Some points have only 1 replication: below 20")

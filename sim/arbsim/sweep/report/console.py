@@ -37,6 +37,8 @@ def _lines(results: SweepResults) -> Iterator[str]:
         for swing in moved[:3]:
             yield from _item(" ~", words.swing(swing))
     yield from _paired(results)
+    for caveat in words.caveats(results)[len(words.CAVEATS) :]:
+        yield from _wrapped(caveat)
     for claim in results.broken_claims:
         kinds = ", ".join(kind.value for kind in claim.kinds)
         text = f"{clean(claim.design)} broke its own claim ({kinds}) in {claim.runs:,} runs; the first: seed"

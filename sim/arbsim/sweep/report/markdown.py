@@ -39,7 +39,7 @@ def _lines(results: SweepResults, charts: dict[str, Chart]) -> Iterator[str]:
         for row in results.frontier
     ]
     yield from table(["design", "violating runs (95 %)", "p99 to fate, ms", "frontier"], rows)
-    yield from (f"- {escape(caveat)}" for caveat in words.CAVEATS)
+    yield from (f"- {escape(caveat)}" for caveat in words.caveats(results))
     yield ""
     yield from _broken(results)
     for name, chart in charts.items():

@@ -14,6 +14,21 @@ CAVEATS = (
 )
 
 
+FEW = 20
+"""Replications below which the bootstrap is rough."""
+
+
+def caveats(results: SweepResults) -> tuple[str, ...]:
+    """What weakens every number of this sweep."""
+    fewest = min((point.replications for point in results.points), default=0)
+    if fewest >= FEW:
+        return CAVEATS
+    return (
+        *CAVEATS,
+        f"Some points have only {_of(fewest, 'replication')}: below {FEW} the bootstrapped intervals are too narrow.",
+    )
+
+
 def number(value: float | None) -> str:
     """A number with three digits that matter."""
     if value is None:
@@ -38,7 +53,8 @@ def rate(measured: Measured, count: int | None = None, runs: int | None = None) 
         return f"{counted or 'none: '}at most {percent(measured.high)}"
     if measured.one_sided:
         return f"{counted or 'all: '}at least {percent(measured.low)}"
-    return f"{counted}{percent(measured.estimate)}{_bounds(measured, 100)}"
+    alike = " (every seed alike)" if measured.method == "all-alike" else ""
+    return f"{counted}{percent(measured.estimate)}{_bounds(measured, 100)}{alike}"
 
 
 def value(measured: Measured, measure: str) -> str:
