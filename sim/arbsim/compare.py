@@ -21,6 +21,8 @@ from arbsim.results import (
     Disagreements,
     Expectation,
     FamilyFacts,
+    LiveFacts,
+    LiveResults,
     Manifest,
     OperationRow,
     ParameterRow,
@@ -58,6 +60,8 @@ class Facts:
     replay: str
     families: tuple[FamilyFacts, ...] = ()
     parameters: tuple[ParameterRow, ...] = ()
+    live: LiveFacts | None = None
+    """The servers of a live run; None for a run in virtual time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +131,12 @@ def compare(
 ) -> Results:
     """Put judged designs side by side.
 
-    ``runs`` has an entry for every design. Expectations of designs that are not in ``designs`` are left out (they
-    were not run); a design of which nothing is expected is held to its own claims.
+    ``runs`` has an entry for every design. Expectations of designs that are not in ``designs`` are left out: nobody
+    asked for them. A design that the servers of a live run cannot stand for is undecided, where something is expected
+    of it. A design of which nothing is expected is held to its own claims.
     """
-    met = tuple(_expectations(designs, expectations, runs))
-    return Results(
+    met = tuple(_expectations(designs, expectations, runs, facts.live.not_run if facts.live else ()))
+    results = Results(
         name=facts.name,
         question=facts.question,
         manifest=Manifest(
@@ -140,6 +145,7 @@ def compare(
             scenario_sha256=scenario_sha256(facts.scenario),
             workload_sha256=workload_sha256(workload),
             seed=facts.seed,
+            world="virtual" if facts.live is None else "live",
             replay=facts.replay,
         ),
         workload=_summary(workload),
@@ -152,6 +158,7 @@ def compare(
         parameters=facts.parameters,
         exit_code=exit_code(met),
     )
+    return results if facts.live is None else LiveResults(**dict(results), live=facts.live)
 
 
 def exit_code(expectations: Iterable[Expectation]) -> int:
@@ -236,7 +243,10 @@ def _disagreements(workload: Workload, runs: Mapping[str, RunFacts]) -> Disagree
 
 
 def _expectations(
-    designs: Mapping[str, DesignResult], expectations: Sequence[Expected], runs: Mapping[str, RunFacts]
+    designs: Mapping[str, DesignResult],
+    expectations: Sequence[Expected],
+    runs: Mapping[str, RunFacts],
+    not_run: Iterable[str],
 ) -> Iterator[Expectation]:
     by_design: dict[str, list[Expected]] = {}
     for expected in expectations:
@@ -249,6 +259,9 @@ def _expectations(
             )
         if name not in by_design:
             yield _own_claims(name, result)
+    for name in not_run:
+        if name in by_design:
+            yield Expectation(design=name, what="run", expected="yes", observed="no", status="undecided")
 
 
 def _own_claims(name: str, result: DesignResult) -> Expectation:

@@ -286,7 +286,7 @@ class Manifest(_Part):
     scenario_sha256: str
     workload_sha256: str
     seed: int
-    world: Literal["virtual"] = "virtual"
+    world: Literal["virtual", "live"] = "virtual"
     replay: str
 
 
@@ -310,6 +310,58 @@ class Results(_Part):
     exit_code: int = Field(description="1: an expectation is broken; 3: one is undecided; 0: all are met")
 
 
+class ServerFacts(_Part):
+    """A real server: what it is, and the settings that matter, as it told them itself."""
+
+    name: str
+    product: str
+    version: str
+    stands_for: str | None = Field(
+        default=None, description="what it takes the place of, and what is not shown"
+    )
+    settings: dict[str, str]
+
+
+class LinkFacts(_Part):
+    """A link between a region and a server: the round trip of the scenario, and what was measured."""
+
+    region: str
+    server: str
+    round_trip_ms: Milliseconds
+    measured_ms: Milliseconds | None = Field(
+        default=None, description="the median of a few questions to the server, its own work included"
+    )
+
+
+class Simulated(_Part):
+    """What the model says of a design on the same workload, told that the server is what it is."""
+
+    verdict: Verdict
+    final: dict[str, dict[str, Money]]
+    outcomes: Outcomes
+    findings: dict[FindingKind, int]
+    p99_ms: Milliseconds | None
+
+
+class LiveFacts(_Part):
+    """What only a run on real servers has. It is not the same twice."""
+
+    began: str = Field(description="when the run began, in UTC")
+    machine: dict[str, str]
+    servers: tuple[ServerFacts, ...]
+    links: tuple[LinkFacts, ...]
+    not_run: dict[str, str] = Field(
+        description="designs that these servers cannot stand for, with the reason"
+    )
+    simulated: dict[str, Simulated]
+
+
+class LiveResults(Results):
+    """Designs side by side on real servers."""
+
+    live: LiveFacts
+
+
 class InputMistake(_Part):
     """A mistake in the input, with its place."""
 
@@ -331,5 +383,6 @@ class Failure(_Part):
 
 
 def results_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of the results."""
-    return Results.model_json_schema(mode="serialization")
+    """Return the JSON Schema (2020-12) of the results; only a live run has the key ``live``."""
+    schema = LiveResults.model_json_schema(mode="serialization")
+    return {**schema, "required": [key for key in schema["required"] if key != "live"]}

@@ -77,8 +77,19 @@ def run_scenario(
         one = judge_design(name, design, workload, settings)
         on_design(name, one.result)
         judged.append(one)
+    return finish(scenario, workload, facts_of(scenario, seed, replay), designs, judged)
+
+
+def finish(
+    scenario: Scenario,
+    workload: Workload,
+    facts: Facts,
+    designs: Mapping[str, Design],
+    judged: Sequence[Judged],
+) -> Run:
+    """Put judged designs side by side, and keep what is needed to judge them again."""
     saved = SavedRun(
-        facts_of(scenario, seed, replay),
+        facts,
         tuple(_expected(scenario, designs)),
         tuple(one.history for one in judged),
         {one.name: one.result.costs.hot_key_ceiling_per_s for one in judged},

@@ -10,9 +10,10 @@ from arbsim.cli.app import app, main
 # The order of these imports is the order of the commands in the help.
 # isort: off
 from arbsim.cli import run
+from arbsim.cli import live
 from arbsim.cli import sweep
 from arbsim.cli import saved
 from arbsim.cli import reference
 # isort: on
 
-__all__ = ["app", "main", "reference", "run", "saved", "sweep"]
+__all__ = ["app", "live", "main", "reference", "run", "saved", "sweep"]

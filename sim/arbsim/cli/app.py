@@ -47,7 +47,8 @@ def _run_app(arguments: list[str], as_json: bool) -> int:
     except BadInput as problem:
         return _fail(problem.text, "bad-input", BAD_INPUT, as_json, problem.mistakes)
     except Unreachable as problem:
-        return _fail(f"error: {visible(str(problem))}", "unreachable", UNREACHABLE, as_json)
+        text = "\n".join(map(visible, str(problem).splitlines()))
+        return _fail(f"error: {text}", "unreachable", UNREACHABLE, as_json)
     except TyperException as usage:
         return _fail(_usage(usage), "usage", BAD_INPUT, as_json)
     except Exception as error:

@@ -27,7 +27,7 @@ class BadInput(Exception):
 
 
 class Unreachable(Exception):
-    """A server or a cluster that does not answer; the text says which."""
+    """A server or a cluster that does not answer; the text says which, with the last lines of its log."""
 
 
 def print_out(text: str) -> None:

@@ -48,7 +48,7 @@ def run(
     used = scenario.seed if seed is None else seed
     done = _run(scenario, designs, used, replay_line("run", file, used, design or [], set_ or []))
     folder = out if out is not None else Path("reports") / slug(file, scenario.name)
-    report = _write(done, folder)
+    report = write_run(done, folder)
     conclude(done.results, as_json, report)
 
 
@@ -58,7 +58,7 @@ def _run(scenario: Scenario, designs: dict[str, Design], seed: int, replay: str)
 
     listed = {entry.name for entry in scenario.designs}
     try:
-        with _progress(len(designs)) as told:
+        with progress(len(designs)) as told:
             return run_scenario(scenario, build_workload(scenario, seed), seed, designs, replay, told)
     except DesignFailed as failure:
         if failure.design in listed:
@@ -67,7 +67,7 @@ def _run(scenario: Scenario, designs: dict[str, Design], seed: int, replay: str)
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[str, DesignResult | None], None]]:
+def progress(total: int) -> Iterator[Callable[[str, DesignResult | None], None]]:
     """Show on a terminal which design is at work and what the last one came to; a pipe hears nothing."""
     if not sys.stderr.isatty():
         yield lambda name, result: None
@@ -77,17 +77,17 @@ def _progress(total: int) -> Iterator[Callable[[str, DesignResult | None], None]
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
 
         def told(name: str, result: DesignResult | None) -> None:
             words = escape(visible(name)) + ("" if result is None else f"  {result.verdict.value}")
-            progress.update(task, description=words, advance=0 if result is None else 1)
+            bar.update(task, description=words, advance=0 if result is None else 1)
 
         yield told
 
 
-def _write(done: Run, folder: Path) -> str:
+def write_run(done: Run, folder: Path) -> str:
     """Write the report and the histories; return what to say of it."""
     from arbsim.files import whole
     from arbsim.history_file import save

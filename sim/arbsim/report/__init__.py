@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from arbsim.files import whole
 from arbsim.report import html, markdown
-from arbsim.results import Results
+from arbsim.results import LiveResults, Results
 
 __all__ = ["ReportError", "load_results", "write_results"]
 
@@ -38,6 +38,16 @@ def write_results(results: Results, folder: Path) -> list[Path]:
     return [folder / name for name in texts]
 
 
+def _results(text: bytes) -> Results:
+    """Validate results; those of a live run have one key more."""
+    try:
+        return Results.model_validate_json(text)
+    except ValidationError as error:
+        if [one["loc"] for one in error.errors(include_input=False)] != [("live",)]:
+            raise
+        return LiveResults.model_validate_json(text)
+
+
 def load_results(folder: Path) -> Results:
     """Read the results.json of a folder. Raises ReportError."""
     path = folder / "results.json"
@@ -45,7 +55,7 @@ def load_results(folder: Path) -> Results:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
             raise ReportError(f"{path} is no file of at most {LARGEST // 1_000_000} MB")
-        return Results.model_validate_json(path.read_bytes())
+        return _results(path.read_bytes())
     except OSError as error:
         raise ReportError(f"{path}: {error.strerror or 'cannot be read'}") from None
     except ValidationError as error:

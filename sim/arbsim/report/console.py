@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from textwrap import wrap
 
-from arbsim.report import words
+from arbsim.report import live, words
 from arbsim.report.words import clean
-from arbsim.results import DesignResult, Results
+from arbsim.results import DesignResult, LiveResults, Results
 
 WIDTH = 80
 LONGEST_NAME = 29
@@ -24,13 +24,14 @@ def _lines(results: Results) -> Iterator[str]:
     yield from _wrapped(
         f"{clean(results.name)}: {clean(results.question)}" if results.question else clean(results.name)
     )
-    yield f"{_operations(results)}, seed {results.manifest.seed}, simulated in virtual time"
+    yield f"{_operations(results)}, seed {results.manifest.seed}, {live.world(results)}"
     yield ""
     yield words.headline(results)
     yield from _table(results)
     for reason, names in words.inconclusive(results).items():
         yield from _item(" ?", f"inconclusive: {', '.join(map(clean, names))}: {reason}")
     yield from _balances(results)
+    yield from _not_run(results)
     yield f"Unexplained money: {words.unexplained(results)}"
     yield from _contention(results)
     yield from _expectations(results)
@@ -85,6 +86,15 @@ def _wrong(results: Results, name: str, result: DesignResult) -> Iterator[str]:
         if any(balance.startswith("-") for balance in stores.values()):
             yield f"account {account}  {clean(name)}  {clean(words.balances(stores))}, as accepted: overdrawn"
             return
+
+
+def _not_run(results: Results) -> Iterator[str]:
+    if isinstance(results, LiveResults):
+        for name, reason in results.live.not_run.items():
+            yield from _item(" -", f"{clean(name)} was not run: {reason}")
+        for row in live.side_by_side(results):
+            if row[-1] == "no":
+                yield from _item(" !", f"{clean(row[0])}: live {row[1]}, the model says {row[2]}")
 
 
 def _contention(results: Results) -> Iterator[str]:

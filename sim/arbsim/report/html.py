@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from arbsim.report import explanations, words
+from arbsim.report import explanations, live, words
 from arbsim.report.chart import latency_chart
 from arbsim.report.ledger import ledger
 from arbsim.results import BalanceRow, DesignResult, Disagreement, Results
@@ -25,6 +25,7 @@ MOST_ACCOUNTS = 6
 
 _CONTENTS = (
     ("verdict", "Verdict"),
+    ("servers", "Servers"),
     ("warnings", "Warnings"),
     ("expectations", "Expected"),
     ("balances", "Balances"),
@@ -41,6 +42,13 @@ _CONTENTS = (
 )
 
 
+def _contents(results: Results, cautions: bool) -> list[tuple[str, str]]:
+    hidden = {"warnings"} if not cautions else set()
+    if not live.is_live(results):
+        hidden.add("servers")
+    return [entry for entry in _CONTENTS if entry[0] not in hidden]
+
+
 def render(results: Results) -> str:
     """Return the page."""
     style, script = asset("style.css"), asset("script.js")
@@ -53,7 +61,8 @@ def render(results: Results) -> str:
             results=results,
             words=words,
             explanations=explanations,
-            contents=[entry for entry in _CONTENTS if entry[0] != "warnings" or cautions],
+            live=live,
+            contents=_contents(results, bool(cautions)),
             cells=_cells(results),
             places={name: number for number, name in enumerate(results.designs, start=1)},
             cautions=cautions,

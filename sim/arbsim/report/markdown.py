@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from arbsim.report import words
-from arbsim.report.explanations import CAVEATS, GLOSSARY, LIMITS
+from arbsim.report import live, words
+from arbsim.report.explanations import GLOSSARY
 from arbsim.report.ledger import ledger
 from arbsim.report.words import as_declared, clean, finals, findings_of, headline, verdict_of
-from arbsim.results import DesignResult, Disagreement, Results
+from arbsim.results import DesignResult, Disagreement, LiveResults, Results
 
 MOST_DISAGREEMENTS = 25
 
@@ -42,9 +42,11 @@ def _lines(results: Results) -> Iterator[str]:
     yield f"# {escape(results.name)}\n"
     if results.question:
         yield f"**{escape(results.question)}**\n"
-    yield f"{headline(results)} Simulated in virtual time; nothing here ran on a real server.\n"
+    yield f"{headline(results)} {escape(live.sentence(results))}\n"
     yield from _two_by_two(results)
     yield from _designs(results)
+    if isinstance(results, LiveResults):
+        yield from _servers(results)
     yield from _warnings(results)
     yield from _balances(results)
     yield from _findings(results)
@@ -55,7 +57,7 @@ def _lines(results: Results) -> Iterator[str]:
     yield from _judged(results)
     yield from _claims(results)
     yield "## Assumptions and limits of the model\n"
-    yield from (f"- **{escape(title)}.** {escape(text)}" for title, text in LIMITS)
+    yield from (f"- **{escape(title)}.** {escape(text)}" for title, text in live.limits(results))
     yield ""
     yield from _parameters(results)
     yield "## Glossary\n"
@@ -66,7 +68,11 @@ def _lines(results: Results) -> Iterator[str]:
     yield f"- arbsim {manifest.arbsim}, seed {manifest.seed}"
     yield f"- scenario SHA-256 {code(manifest.scenario_sha256)}"
     yield f"- workload SHA-256 {code(manifest.workload_sha256)}"
-    yield f"- replay: {code(manifest.replay)}\n"
+    yield f"- replay: {code(manifest.replay)}"
+    if isinstance(results, LiveResults):
+        yield f"- {escape(live.reproduces(results))}"
+        yield f"- {escape('; '.join(f'{name} {value}' for name, value in results.live.machine.items()))}"
+    yield ""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -119,10 +125,28 @@ def _designs(results: Results) -> Iterator[str]:
         )
     head = ["design", "verdict", "evidence", "claim", "overdraft", "lost", "final (first account)", "cure"]
     yield from table(head, rows)
-    yield from (f"- {escape(caveat)}" for caveat in CAVEATS)
+    yield from (f"- {escape(caveat)}" for caveat in live.caveats(results))
     for reason, names in words.inconclusive(results).items():
         yield f"- inconclusive: {', '.join(map(code, names))}: {reason}."
     yield ""
+
+
+def _servers(results: LiveResults) -> Iterator[str]:
+    yield "## Servers\n"
+    yield from table(["server", "product", "stands for", "settings"], _escaped(live.server_rows(results)))
+    yield from table(["region", "server", "round trip ms", "measured ms"], _escaped(live.link_rows(results)))
+    yield from (
+        f"- not run: {code(name)}: {escape(reason)}." for name, reason in results.live.not_run.items()
+    )
+    yield ""
+    yield "## Live and simulated\n"
+    yield f"{live.beside(results)}\n"
+    head = ["design", "live", "simulated", "final live", "final simulated", "p99 ms", "p99 simulated", "same"]
+    yield from table(head, _escaped(list(live.side_by_side(results))))
+
+
+def _escaped(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [[escape(text) for text in row] for row in rows]
 
 
 def _warnings(results: Results) -> Iterator[str]:

@@ -112,8 +112,13 @@ def operation_name(results: Results, number: int) -> str:
 
 def finals(result: DesignResult, most: int = 1) -> str:
     """The final balances of the first accounts, by store where the stores differ."""
+    return finals_of(result.final, most)
+
+
+def finals_of(final: Mapping[str, Mapping[str, str]], most: int = 1) -> str:
+    """The balances of the first accounts, given by account and store."""
     texts = []
-    for stores in list(result.final.values())[:most]:
+    for stores in list(final.values())[:most]:
         values = dict.fromkeys(stores.values())
         same = len(values) == 1
         texts.append(next(iter(values)) if same else ", ".join(f"{clean(k)} {v}" for k, v in stores.items()))

@@ -76,6 +76,8 @@ class Universe:
 
     def quorum_ns(self, trace: Trace) -> int:
         """How long the leader waits until a majority of the replicas has a write."""
+        if not self._replica_links:
+            return 0
         answers = [link.round_trip_ns(trace) for link in self._replica_links]
         needed = self.placement.answers_needed
         return min(answers) if needed == 1 else sorted(answers)[needed - 1]
@@ -176,13 +178,14 @@ class TableWatch:
 class Placement:
     """Where the leader and its replicas are, and how many answers make a majority.
 
-    With one region the three replicas are in three of its zones. With two, a majority is both.
+    With one region the three replicas are in three of its zones. With two, a majority is both. A server that is not
+    replicated waits for nobody.
     """
 
-    def __init__(self, leader: str, regions: Sequence[str]) -> None:
-        others = tuple(region for region in regions if region != leader)
+    def __init__(self, leader: str, regions: Sequence[str], replicated: bool = True) -> None:
+        others = tuple(region for region in regions if region != leader) or (leader, leader)
         self.leader = leader
-        self.replicas = others or (leader, leader)
+        self.replicas = others if replicated else ()
         self.answers_needed = (len(self.replicas) + 1) // 2
 
 

@@ -29,6 +29,8 @@ class DatabaseSettings:
     query_layer_retries: int
     pool_size: int
     xcluster_lag_ns: int
+    replicated: bool = True
+    """False: one server alone, as a live run on one machine has it."""
 
 
 @dataclass(frozen=True, slots=True)

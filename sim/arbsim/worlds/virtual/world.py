@@ -67,7 +67,8 @@ class VirtualWorld:
             return {}
         settings = self.settings
         if self.resources.universes == "one":
-            placement = Placement(settings.database.leader, settings.regions)
+            database = settings.database
+            placement = Placement(database.leader, settings.regions, database.replicated)
             universe = self._build_universe(placement, "database")
             return dict.fromkeys(settings.regions, universe)
         universes = {

@@ -1,0 +1,307 @@
+"""A real SQL database: pools of asyncpg connections that note what they do, and the tables of one run.
+
+The connections are asyncpg's own; a subclass notes each statement, when it was sent and answered, and by which server
+process. What changed, and in which order, is told by the database itself: a trigger writes each change of a balance to
+a table beside, in the same transaction, so that what was rolled back is not there, and what was committed is, even
+where the answer was lost. While a transaction changes a row nobody else can, so the order in which the trigger ran on
+an account is the order of its versions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+
+from arbsim.model import Cents, from_cents, to_cents
+from arbsim.worlds.live.events import Log, now_ns
+from arbsim.worlds.live.processes import ServerUnavailable
+from arbsim.worlds.live.statements import ACCOUNTS, meaning_of
+
+CHANGES = "arbsim_changes"
+"""The table beside; the trigger's function has the same name."""
+
+_CONNECT_TIMEOUT_S = 15.0
+_CLOCK_PROBES = 20
+
+# ruff: noqa: S608 - the names in these statements are our own
+_WATCH = f"""
+CREATE TABLE {{schema}}.{CHANGES} (
+  place BIGINT GENERATED ALWAYS AS IDENTITY,
+  account BIGINT NOT NULL, before NUMERIC, after NUMERIC,
+  process INT NOT NULL, transaction BIGINT NOT NULL, at TIMESTAMPTZ NOT NULL
+);
+CREATE FUNCTION {{schema}}.{CHANGES}() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO {{schema}}.{CHANGES} (account, before, after, process, transaction, at)
+  VALUES (COALESCE(NEW.id, OLD.id), OLD.balance, NEW.balance,
+          pg_backend_pid(), txid_current(), clock_timestamp());
+  RETURN NULL;
+END $$;
+CREATE TRIGGER {CHANGES} AFTER INSERT OR UPDATE OR DELETE ON {{schema}}.{ACCOUNTS}
+  FOR EACH ROW EXECUTE FUNCTION {{schema}}.{CHANGES}();
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseServer:
+    """Where a database is. The password is in no text that is made of this."""
+
+    host: str
+    port: int
+    user: str
+    database: str
+    password: str = field(repr=False, default="")
+
+    async def connect(self, **options: Any) -> asyncpg.Connection:
+        """Open a connection. Raises ServerUnavailable, with the place and never with the password."""
+        try:
+            return await asyncpg.connect(
+                host=self.host,
+                port=self.port,
+                user=self.user,
+                password=self.password or None,
+                database=self.database,
+                timeout=_CONNECT_TIMEOUT_S,
+                **options,
+            )
+        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+            raise ServerUnavailable(f"{self}: {told(error)}") from None
+
+    def __str__(self) -> str:
+        return f"the database {self.database} at {self.host}:{self.port}"
+
+
+def told(error: BaseException) -> str:
+    """What went wrong, without the driver's own text, which may repeat what was to be secret."""
+    if isinstance(error, asyncpg.PostgresError):
+        return f"{type(error).__name__} (SQLSTATE {error.sqlstate})"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+# -- connections that note what they do ----------------------------------------------------------------
+
+
+def _observed(log: Log) -> type[asyncpg.Connection]:
+    """asyncpg's connection, with a log. A pool makes its connections of a class, so each log has one."""
+
+    class ObservedConnection(asyncpg.Connection):  # type: ignore[misc]
+        """Notes each statement with the balances that came back."""
+
+        async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
+            sent_ns = now_ns()
+            try:
+                status: str = await super().execute(query, *args, timeout=timeout)
+                return status
+            finally:
+                log.statement(sent_ns, self.get_server_pid(), query, ())
+
+        async def fetch(
+            self, query: str, *args: object, timeout: float | None = None, record_class: Any = None
+        ) -> list[Any]:
+            sent_ns = now_ns()
+            rows: list[Any] = []
+            try:
+                rows = await super().fetch(query, *args, timeout=timeout, record_class=record_class)
+                return rows
+            finally:
+                self._note(sent_ns, query, args, rows)
+
+        async def fetchrow(
+            self, query: str, *args: object, timeout: float | None = None, record_class: Any = None
+        ) -> Any:
+            sent_ns = now_ns()
+            row = None
+            try:
+                row = await super().fetchrow(query, *args, timeout=timeout, record_class=record_class)
+                return row
+            finally:
+                self._note(sent_ns, query, args, () if row is None else (row,))
+
+        async def fetchval(
+            self, query: str, *args: object, column: int = 0, timeout: float | None = None
+        ) -> Any:
+            # asyncpg's own fetchval is the same fetchrow with one column taken; here the row is needed as well.
+            row = await self.fetchrow(query, *args, timeout=timeout)
+            return None if row is None else row[column]
+
+        def _note(self, sent_ns: int, query: str, args: Sequence[object], rows: Sequence[Any]) -> None:
+            log.statement(sent_ns, self.get_server_pid(), query, meaning_of(query).balances(rows, args))
+
+    return ObservedConnection
+
+
+async def open_pool(server: DatabaseServer, schema: str, log: Log, *, least: int, most: int) -> asyncpg.Pool:
+    """Open a pool whose connections see the run's tables and note what they do. Raises ServerUnavailable."""
+    try:
+        pool: asyncpg.Pool = await asyncpg.create_pool(
+            host=server.host,
+            port=server.port,
+            user=server.user,
+            password=server.password or None,
+            database=server.database,
+            min_size=least,
+            max_size=most,
+            max_inactive_connection_lifetime=0,
+            connection_class=_observed(log),
+            server_settings={"search_path": schema, "application_name": "arbsim"},
+            # By default a connection pays one more round trip when it goes back, to reset what a session may have
+            # set. Designs set nothing, and the model has no such trip either.
+            reset=_keep,
+            timeout=_CONNECT_TIMEOUT_S,
+        )
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise ServerUnavailable(f"{server}: {told(error)}") from None
+    return pool
+
+
+async def _keep(_: object) -> None:
+    """Leave a session as it is."""
+
+
+# -- the tables of one run -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A committed change of a balance, as the database itself noted it.
+
+    ``place`` orders all changes; ``process`` is the server process of the connection, ``transaction`` the
+    transaction's id. ``at_ns`` is when the row changed and ``committed_ns`` when the transaction committed (the same
+    where the server does not keep commit times), on this machine's monotonic clock.
+    """
+
+    place: int
+    account: int
+    before_cents: Cents | None
+    after_cents: Cents | None
+    process: int
+    transaction: int
+    at_ns: int
+    committed_ns: int
+
+
+class Sandbox:
+    """A schema with the tables of one run, over a connection that crosses no link."""
+
+    def __init__(self, connection: asyncpg.Connection, schema: str) -> None:
+        self._connection = connection
+        self.schema = schema
+
+    async def create(self, tables: Sequence[str], check: bool) -> None:
+        """Create the tables, the first of which is the accounts'; without ``check`` it loses its CHECKs."""
+        connection, schema = self._connection, self.schema
+        await connection.execute(f"CREATE SCHEMA {schema}; SET search_path TO {schema}")
+        for text in tables:
+            await connection.execute(text)
+        if not check:
+            await self._drop_checks()
+        await connection.execute(f"ALTER TABLE {ACCOUNTS} REPLICA IDENTITY FULL")
+
+    async def _drop_checks(self) -> None:
+        names = await self._connection.fetch(
+            "SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = $1::regclass", ACCOUNTS
+        )
+        for row in names:
+            name = row["conname"].replace('"', '""')
+            await self._connection.execute(f'ALTER TABLE {ACCOUNTS} DROP CONSTRAINT "{name}"')
+
+    async def seed(self, opening: Mapping[int, Cents]) -> None:
+        """Empty all tables and insert the opening balances; nothing of that is a change."""
+        connection = self._connection
+        names = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", self.schema)
+        if names:
+            await connection.execute("TRUNCATE " + ", ".join(f'"{row["tablename"]}"' for row in names))
+        await connection.execute(f"DROP TRIGGER IF EXISTS {CHANGES} ON {ACCOUNTS}")
+        await connection.executemany(
+            f"INSERT INTO {ACCOUNTS} (id, balance) VALUES ($1, $2)",
+            [(account, from_cents(cents)) for account, cents in opening.items()],
+        )
+        await connection.execute(f"DROP TABLE IF EXISTS {CHANGES}; DROP FUNCTION IF EXISTS {CHANGES}")
+        await connection.execute(_WATCH.format(schema=self.schema))
+        await connection.execute("ANALYZE")
+
+    async def changes(self) -> list[Change]:
+        """All committed changes, in order."""
+        connection = self._connection
+        keeps = await connection.fetchval("SHOW track_commit_timestamp") == "on"
+        committed = "pg_xact_commit_timestamp((transaction % 4294967296)::text::xid)" if keeps else "at"
+        rows = await connection.fetch(
+            "SELECT place, account, before, after, process, transaction,"
+            " (extract(epoch FROM at) * 1000000)::bigint AS at_us,"
+            f" (extract(epoch FROM {committed}) * 1000000)::bigint AS committed_us"
+            f" FROM {CHANGES} ORDER BY place"
+        )
+        behind_ns = await self.clock_ns()
+        return [
+            Change(
+                row["place"],
+                row["account"],
+                _cents(row["before"]),
+                _cents(row["after"]),
+                row["process"],
+                row["transaction"],
+                row["at_us"] * 1000 - behind_ns,
+                row["committed_us"] * 1000 - behind_ns,
+            )
+            for row in rows
+        ]
+
+    async def clock_ns(self) -> int:
+        """What must be taken from the server's time to have this machine's monotonic time.
+
+        Of a few questions the one that was answered fastest counts; half of its time is the greatest error.
+        """
+        best: tuple[int, int] | None = None
+        for _ in range(_CLOCK_PROBES):
+            sent_ns = now_ns()
+            server_us = await self._connection.fetchval(
+                "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+            )
+            answered_ns = now_ns()
+            probe = (answered_ns - sent_ns, server_us * 1000 - (sent_ns + answered_ns) // 2)
+            best = probe if best is None else min(best, probe)
+        assert best is not None
+        return best[1]
+
+    async def finals(self) -> dict[int, Cents]:
+        """The committed balances."""
+        rows = await self._connection.fetch(f"SELECT id, balance FROM {ACCOUNTS} ORDER BY id")
+        return {row["id"]: to_cents(row["balance"]) for row in rows}
+
+    async def drop(self) -> None:
+        """Remove the schema with all that is in it."""
+        await self._connection.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
+
+
+def _cents(balance: Any) -> Cents | None:
+    return None if balance is None else to_cents(balance)
+
+
+async def close_pool(pool: asyncpg.Pool) -> None:
+    """Close a pool; connections that do not end in time are cut."""
+    with suppress(TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        async with asyncio.timeout(5):
+            await pool.close()
+            return
+    pool.terminate()
+
+
+_VERSION = re.compile(r"^(\S+) (\d+(?:\.\d+)*)(?:-YB-(\S+))?")
+
+
+def product_of(version: str) -> tuple[str, str]:
+    """The product and its version, from what ``SELECT version()`` says."""
+    match = _VERSION.match(version)
+    if match is None:
+        return version.split(" on ", maxsplit=1)[0], ""
+    if match[3]:
+        return "YugabyteDB", match[3]
+    return match[1], match[2]

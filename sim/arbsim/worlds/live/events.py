@@ -1,0 +1,82 @@
+"""What a live process notes down while it runs; the history is made of it afterwards.
+
+Every process of a run (the clients' and each region's services) keeps a log of its own. All times are of the
+machine's monotonic clock, which its processes share, so the logs can be merged. A service writes each event to a
+file at once: what it noted survives its being killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, NamedTuple
+
+OPERATION: ContextVar[int] = ContextVar("arbsim_operation", default=0)
+"""The operation that the running task works on; 0 is none."""
+
+now_ns = time.monotonic_ns
+
+
+class Event(NamedTuple):
+    """One thing that happened in one process. ``values`` are those of the method of Log that noted it."""
+
+    time_ns: int
+    kind: str
+    operation: int
+    values: tuple[Any, ...]
+
+
+class Log:
+    """The events of one process, in order."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        """Keep the events in memory, or write each to a file, a line of JSON."""
+        self.events: list[Event] = []
+        self._handle = (
+            os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if file is not None else None
+        )
+
+    def add(self, kind: str, *values: Any) -> None:
+        """Note an event of the operation at work."""
+        event = Event(now_ns(), kind, OPERATION.get(), values)
+        if self._handle is None:
+            self.events.append(event)
+        else:
+            os.write(self._handle, json.dumps(event, separators=(",", ":")).encode() + b"\n")
+
+    def statement(
+        self, sent_ns: int, server_process: int, text: str, read: Sequence[tuple[int, int]]
+    ) -> None:
+        """Note a statement that has been answered, and the balances (account, cents) that it read."""
+        self.add("statement", sent_ns, server_process, text, [list(one) for one in read])
+
+    @contextmanager
+    def working_on(self, operation: int, own_order: int | None = None) -> Iterator[None]:
+        """Let the running task work on an operation."""
+        token = OPERATION.set(operation)
+        if own_order is not None:
+            self.add("place", own_order)
+        try:
+            yield
+        finally:
+            self.add("decided")
+            OPERATION.reset(token)
+
+
+def read_log(file: Path) -> list[Event]:
+    """Read the events that a process wrote; a last line that was cut off by a kill is left out."""
+    try:
+        text = file.read_bytes()
+    except FileNotFoundError:
+        return []
+    events = []
+    for line in text.splitlines(keepends=True):
+        if line.endswith(b"\n"):
+            time_ns, kind, operation, values = json.loads(line)
+            events.append(Event(time_ns, kind, operation, tuple(values)))
+    return events
