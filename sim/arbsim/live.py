@@ -15,12 +15,13 @@ from arbsim.results import DesignResult, FamilyFacts, LinkFacts, LiveFacts, Serv
 from arbsim.runner import DesignFailed, Judged, Run, card_of, facts_of, finish, judge_design, settings_of
 from arbsim.scenario import Scenario
 from arbsim.worlds.api import Design
-from arbsim.worlds.live.local import Stack, local_stack
+from arbsim.worlds.live.java import JavaMissing, fetch
+from arbsim.worlds.live.local import Stack, local_stack, train
 from arbsim.worlds.live.processes import ServerUnavailable
 from arbsim.worlds.live.world import INTERRUPTED, run_design, why_not
 from arbsim.worlds.virtual.settings import Settings
 
-__all__ = ["LiveRun", "ServerUnavailable", "run_live"]
+__all__ = ["JavaMissing", "LiveRun", "ServerUnavailable", "run_live", "set_up"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,17 @@ def run_live(
     return LiveRun(finish(scenario, workload, facts, designs, judged), interrupted)
 
 
+def set_up(waiting_for: Callable[[str], None]) -> str:
+    """Fetch the jars, and start and stop everything once so that later starts are fast.
+
+    Returns what is there now. Raises JavaMissing and ServerUnavailable.
+    """
+    waiting_for("Fetching Kafka and Debezium with Maven")
+    folder = fetch()
+    train(waiting_for)
+    return f"Kafka and Debezium are in {folder.name} of arbsim's cache folder"
+
+
 def _judge(
     name: str, design: Design, workload: Workload, settings: Settings, stack: Stack, run: str
 ) -> Judged:
@@ -106,11 +118,11 @@ def simulated(result: DesignResult) -> Simulated:
 
 
 def _as_the_server(settings: Settings, stack: Stack) -> Settings:
-    """The model of the servers that are really there: one database alone, and its dialect."""
-    database = replace(settings.database, replicated=False)
+    """The model of the servers that are really there: one of each, and the database's dialect."""
+    database = settings.database
     if any(one.product == "PostgreSQL" for one in stack.descriptions):
         database = replace(database, dialect="postgres", gateway="leader")
-    return replace(settings, database=database)
+    return replace(settings, database=database, replicated=False)
 
 
 # -- facts ---------------------------------------------------------------------------------------------
@@ -159,4 +171,12 @@ def _families(settings: Settings, stack: Stack) -> Iterator[FamilyFacts]:
                 quorum="none: a commit waits for the one server",
                 recovery_point="none is shown: there is no second copy",
                 gateway=f"clients connect to the server in {leader}, each over its region's link",
+            )
+        elif one.stands_for is not None:
+            yield FamilyFacts(
+                family="bus",
+                replicas=f"one broker a region; the one in {settings.kafka_leader} is the stretched cluster as well",
+                quorum="acks=all waits for the one broker",
+                recovery_point="none is shown: there is no second copy, but what MirrorMaker copies",
+                gateway="producers and consumers talk to a broker over their region's link to it",
             )

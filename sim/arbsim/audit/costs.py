@@ -33,15 +33,16 @@ def costs_of(history: History, compensations: int) -> Costs:
         latency=_latencies(history, answers),
         client_retries=sum(answer.client_retries for answer in answers),
         server_retries=sum(answer.server_retries for answer in answers),
-        messages_per_accepted=_per(totals.get("messages", 0), accepted),
-        wan_round_trips_per_accepted=_per(totals.get("wan_messages", 0) / 2, accepted),
+        messages_per_accepted=_per(totals.get("messages"), accepted),
+        wan_round_trips_per_accepted=_per(totals.get("wan_messages"), 2 * accepted),
         compensations=compensations,
         agreement_lag_ms=_agreement_lag_ms(history),
     )
 
 
-def _per(total: float, accepted: int) -> float | None:
-    return round(total / accepted, 2) if accepted else None
+def _per(total: int | None, accepted: int) -> float | None:
+    """None where nothing was accepted, or where the world does not count."""
+    return round(total / accepted, 2) if accepted and total is not None else None
 
 
 def _latencies(history: History, answers: Sequence[Answer]) -> tuple[RegionLatency, ...]:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 @app.command()
 def live(
-    file: Annotated[str, typer.Argument(help="The scenario, or - for standard input.")],
+    file: Annotated[
+        str | None, typer.Argument(help="The scenario, or - for standard input.", show_default=False)
+    ] = None,
     design: Annotated[
         list[str] | None,
         typer.Option(help="Run this design alone; path.py:ClassName adds one of your own. Can be repeated."),
@@ -33,9 +35,19 @@ def live(
     out: Annotated[
         Path | None, typer.Option(help="Where the report goes; reports/SCENARIO_live if absent.")
     ] = None,
+    setup: Annotated[
+        bool,
+        typer.Option("--setup", help="Fetch Kafka and Debezium once, with Maven, and prepare fast starts."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a scenario through its designs on real servers, started here on loopback, and judge each."""
+    if setup:
+        _set_up()
+        if file is None:
+            return
+    if file is None:
+        raise bad_input("name a scenario, or give --setup")
     scenario = read_scenario(file)
     designs = choose_designs(scenario, design or [])
     done = _run(scenario, designs, file, seed, design or [])
@@ -45,6 +57,21 @@ def live(
         typer.echo(f"Interrupted. What happened so far: {report}", err=True)
         raise typer.Exit(INTERRUPTED)
     conclude(done.run.results, as_json, report)
+
+
+def _set_up() -> None:
+    """Fetch what is needed, once. Raises BadInput where Java or Maven is missing."""
+    from arbsim.live import JavaMissing, ServerUnavailable, set_up
+
+    def waiting_for(what: str) -> None:
+        typer.echo(f"{what} ...", err=True)
+
+    try:
+        typer.echo(f"Ready: {set_up(waiting_for)}", err=True)
+    except JavaMissing as missing:
+        raise bad_input(str(missing)) from None
+    except ServerUnavailable as problem:
+        raise Unreachable(f"error: {visible(str(problem))}") from None
 
 
 def _run(

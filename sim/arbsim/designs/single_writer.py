@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.errors import ProducerClosed, ProducerFenced
 from aiokafka.structs import TopicPartition
 
 from arbsim.designs.client import request
@@ -22,10 +23,13 @@ from arbsim.designs.messages import (
     unpack,
 )
 from arbsim.model import VIOLATIONS, Kind, Operation, Outcome, from_cents
-from arbsim.worlds.api import Design, Producer, Region, Resources, Topic
+from arbsim.worlds.api import Consumer, Design, Producer, Region, Resources, Topic
 
 CHANGELOG = "changelog"
 WRITERS = "writers"
+RESTORING_S = 0.01
+"""How long a writer waits before it looks again for a partition whose state is being read back."""
+
 NO_CLIENT = ""
 """The region of a command that no client waits for: the second half of a transfer."""
 
@@ -104,25 +108,39 @@ class Writer(ConsumerRebalanceListener):  # type: ignore[misc]
         )
         while True:
             batches = await consumer.getmany(timeout_ms=1000)
+            early = [partition for partition in batches if partition not in self._producers]
+            for partition in early:
+                await self._put_back(consumer, partition, batches.pop(partition))
             await self._region.gather(
                 *(self._decide_batch(partition, batch) for partition, batch in batches.items())
             )
 
+    async def _put_back(self, consumer: Consumer, partition: TopicPartition, batch: Sequence[Any]) -> None:
+        """Read a batch again, later: its partition's state has not been read back yet.
+
+        Unlike Java's consumer, aiokafka hands out records while its listener is still at work.
+        """
+        await self._region.sleep(RESTORING_S)
+        if partition in consumer.assignment():
+            consumer.seek(partition, batch[0].offset)
+
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Fence whoever wrote for these partitions before, then read their state back."""
         for partition in sorted(assigned):
-            self._producers[partition] = await self._region.kafka.producer(
+            producer = await self._region.kafka.producer(
                 "stretched",
                 acks="all",
                 enable_idempotence=True,
                 transactional_id=f"{WRITERS}-{partition.partition}",
             )
             await self._restore(TopicPartition(CHANGELOG, partition.partition))
+            self._producers[partition] = producer
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Let go of the partitions."""
         for partition in sorted(revoked):
-            await self._producers.pop(partition).stop()
+            if partition in self._producers:
+                await self._producers.pop(partition).stop()
 
     async def _restore(self, changelog: TopicPartition) -> None:
         """Read the state back: the last committed balance of each account wins."""
@@ -139,13 +157,22 @@ class Writer(ConsumerRebalanceListener):  # type: ignore[misc]
         await reader.stop()
 
     async def _decide_batch(self, source: TopicPartition, batch: Sequence[Any]) -> None:
+        """Decide a batch in one transaction.
+
+        A rebalance can take the partition away meanwhile. What is not committed by then never will be, and whoever
+        has the partition now reads it again.
+        """
         producer = self._producers[source]
-        async with producer.transaction():
-            for record in batch:
-                op = to_operation(record.value)
-                with self._region.working_on(op.id, own_order=record.offset):
-                    await self._decide(producer, op, source.partition)
-            await producer.send_offsets_to_transaction({source: batch[-1].offset + 1}, WRITERS)
+        try:
+            async with producer.transaction():
+                for record in batch:
+                    op = to_operation(record.value)
+                    with self._region.working_on(op.id, own_order=record.offset):
+                        await self._decide(producer, op, source.partition)
+                await producer.send_offsets_to_transaction({source: batch[-1].offset + 1}, WRITERS)
+        except (ProducerFenced, ProducerClosed):
+            if self._producers.get(source) is producer:
+                raise
 
     async def _decide(self, producer: Producer, op: Operation, partition: int) -> None:
         balance = self._store.get(op.account)

@@ -24,7 +24,7 @@ def _lines(results: Results) -> Iterator[str]:
     yield from _wrapped(
         f"{clean(results.name)}: {clean(results.question)}" if results.question else clean(results.name)
     )
-    yield f"{_operations(results)}, seed {results.manifest.seed}, {live.world(results)}"
+    yield from _wrapped(f"{_operations(results)}, seed {results.manifest.seed}, {live.world(results)}")
     yield ""
     yield words.headline(results)
     yield from _table(results)

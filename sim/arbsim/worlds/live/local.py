@@ -6,17 +6,21 @@ import asyncio
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from arbsim.worlds.api import Resources
+from arbsim.worlds.api import Resources, Topic
+from arbsim.worlds.live.clients import Names
 from arbsim.worlds.live.database import DatabaseServer, product_of
+from arbsim.worlds.live.java import KAFKA_VERSION, Java, JavaMissing, find_java, keep_archive
+from arbsim.worlds.live.kafka import Broker, Flow, server_name, start_mirror_maker
 from arbsim.worlds.live.links import Link, Links
 from arbsim.worlds.live.postgres import EmbeddedPostgres, PostgresUnavailable
 from arbsim.worlds.live.probes import probe
-from arbsim.worlds.live.processes import ServerUnavailable, work_folder
+from arbsim.worlds.live.processes import Child, ServerUnavailable, free_ports, work_folder
 from arbsim.worlds.live.replay import DATABASE
+from arbsim.worlds.live.topics import RunTopics
 from arbsim.worlds.live.world import POOL_MOST, Servers
 from arbsim.worlds.virtual.settings import Settings
 
@@ -66,46 +70,196 @@ class Stack:
 def local_stack(
     settings: Settings, needs: Sequence[Resources], waiting_for: Callable[[str], None]
 ) -> Iterator[Stack]:
-    """Start what the designs need; ``waiting_for`` is told which server is being waited for.
+    """Start what the designs need, side by side; ``waiting_for`` is told which server is being waited for.
 
     Raises ServerUnavailable.
     """
+    java, no_kafka = _java(needs)
     with ExitStack() as stack:
         folder = stack.enter_context(work_folder())
+        brokers = _brokers(settings.regions, folder) if java is not None else {}
+        # Ports must be known before the relay, and the relay's before the brokers: they advertise it.
+        postgres = EmbeddedPostgres(_postgres_options(settings))
+        ports = {server_name(name): broker for name, broker in brokers.items()}
         waiting_for("PostgreSQL")
-        postgres = _postgres(stack, settings)
+        database = _start_postgres(stack, postgres)
         waiting_for("the links between the regions")
-        links = stack.enter_context(_links(settings, postgres, folder))
+        links = stack.enter_context(_links(settings, database, ports, folder))
+        descriptions: list[ServerDescription] = []
+        if java is not None:
+            _start_kafka(stack, java, brokers, settings, links, folder, needs, waiting_for)
+            descriptions += _describe_kafka(brokers, settings, java, needs)
         waiting_for("the isolation levels of PostgreSQL")
-        description, measured = asyncio.run(_describe(postgres, settings, links))
-        yield Stack(Servers(postgres, links), (description,), measured)
+        description, measured = asyncio.run(_describe(database, settings, links))
+        kafka = {name: broker.address for name, broker in brokers.items()} or None
+        servers = Servers(database, links, folder, kafka, no_kafka)
+        yield Stack(servers, (description, *descriptions), measured)
 
 
-def _postgres(stack: ExitStack, settings: Settings) -> DatabaseServer:
+def train(waiting_for: Callable[[str], None]) -> None:
+    """Start and stop the Java programs once in an orderly way: they leave archives of their loaded classes.
+
+    Raises JavaMissing and ServerUnavailable.
+    """
+    java = find_java()
+    regions = ("east", "west")
+    with ExitStack() as stack:
+        folder = stack.enter_context(work_folder())
+        brokers = _brokers(regions, folder)
+        waiting_for("Starting and stopping Kafka and MirrorMaker once")
+        for place, broker in enumerate(brokers.values()):
+            ports = {region: broker.port_for(region) for region in regions}
+            broker.start(java, ports, train=place == 0)
+            stack.callback(_end, java, broker.child, "broker", place == 0)
+        asyncio.run(_all_ready(brokers))
+        flows = [Flow("east", "west", brokers["east"].address)]
+        mirror = start_mirror_maker(java, brokers, flows, folder / "mirror", train=True)
+        stack.callback(_end, java, mirror, "mirrormaker", True)
+        asyncio.run(_copied(brokers, mirror))
+
+
+async def _copied(brokers: Mapping[str, Broker], mirror: Child) -> None:
+    """Let a record come through MirrorMaker, so that all that it uses is loaded."""
+    names = Names("arbsim_training", tuple(brokers), frozenset({"topic"}))
+    addresses = {name: broker.address for name, broker in brokers.items()}
+    async with AsyncExitStack() as stack:
+        topics = RunTopics(addresses, "east", ("east",), names, (Topic("topic", mirrored=True),))
+        await topics.open(stack)
+        await topics.create({})
+        await topics.mirrored()
+    mirror.check()
+
+
+def _java(needs: Sequence[Resources]) -> tuple[Java | None, str]:
+    """Java, where a design needs Kafka; else why there is none."""
+    if not any(one.topics or one.change_stream for one in needs):
+        return None, "no design asked for it"
+    try:
+        return find_java(), ""
+    except JavaMissing as missing:
+        return None, str(missing)
+
+
+def _postgres_options(settings: Settings) -> dict[str, str]:
     connections = 20 + 2 * len(settings.regions) * min(settings.database.pool_size, POOL_MOST)
-    options = {
+    return {
         "wal_level": "logical",
         "max_connections": str(connections),
         "track_commit_timestamp": "on",  # so that a history knows when a transaction committed
         "wal_sender_timeout": "5s",
     }
+
+
+def _start_postgres(stack: ExitStack, server: EmbeddedPostgres) -> DatabaseServer:
     try:
-        server = stack.enter_context(EmbeddedPostgres(options))
+        stack.enter_context(server)
     except PostgresUnavailable as error:
         raise ServerUnavailable(str(error)) from None
     return DatabaseServer(server.host, server.port, server.user, server.database, server.password)
 
 
-def _links(settings: Settings, postgres: DatabaseServer, folder: Path) -> Links:
-    """Relays for the ways that clients and services take."""
+def _links(
+    settings: Settings, database: DatabaseServer, brokers: Mapping[str, Broker], folder: Path
+) -> Links:
+    """Relays for the ways that clients, services and MirrorMaker take."""
     leader = settings.database.leader
     links = [
         Link(
-            region, DATABASE, postgres.port, settings.round_trip_ns[region, leader] // 2, settings.jitter_ppm
+            region, DATABASE, database.port, settings.round_trip_ns[region, leader] // 2, settings.jitter_ppm
         )
         for region in settings.regions
     ]
+    links += [
+        Link(
+            region,
+            name,
+            broker.port_for(region),
+            settings.round_trip_ns[region, broker.region] // 2,
+            settings.jitter_ppm,
+        )
+        for region in settings.regions
+        for name, broker in brokers.items()
+    ]
     return Links(links, settings.seed, folder / "relay.log")
+
+
+# -- Kafka ---------------------------------------------------------------------------------------------
+
+
+def _brokers(regions: Sequence[str], folder: Path) -> dict[str, Broker]:
+    each = 2 + len(regions)
+    ports = free_ports(each * len(regions))
+    return {
+        region: Broker(
+            region, folder / f"broker-{number}", ports[number * each : (number + 1) * each], regions
+        )
+        for number, region in enumerate(regions)
+    }
+
+
+def _start_kafka(
+    stack: ExitStack,
+    java: Java,
+    brokers: Mapping[str, Broker],
+    settings: Settings,
+    links: Links,
+    folder: Path,
+    needs: Sequence[Resources],
+    waiting_for: Callable[[str], None],
+) -> None:
+    """Start all brokers at once, then MirrorMaker where a topic is to be mirrored."""
+    for broker in brokers.values():
+        ports = {region: links.port(region, server_name(broker.region)) for region in settings.regions}
+        broker.start(java, ports, train=False)
+        stack.callback(broker.child.kill)
+    waiting_for("Kafka")
+    asyncio.run(_all_ready(brokers))
+    if any(topic.mirrored for one in needs for topic in one.topics):
+        flows = [
+            Flow(source, target, f"127.0.0.1:{links.port(target, server_name(source))}")
+            for source in settings.client_regions
+            for target in settings.regions
+            if source != target
+        ]
+        if flows:
+            mirror = start_mirror_maker(java, brokers, flows, folder / "mirror", train=False)
+            stack.callback(mirror.kill)
+
+
+async def _all_ready(brokers: Mapping[str, Broker]) -> None:
+    await asyncio.gather(*(broker.ready() for broker in brokers.values()))
+
+
+def _end(java: Java, child: Child, name: str, train: bool) -> None:
+    """End a program; one in training ends in order, and leaves its archive."""
+    if train:
+        child.stop(30)
+        keep_archive(java, name)
+    else:
+        child.kill()
+
+
+def _describe_kafka(
+    brokers: Mapping[str, Broker], settings: Settings, java: Java, needs: Sequence[Resources]
+) -> Iterator[ServerDescription]:
+    for name in brokers:
+        stretched = (
+            "the stretched cluster of all regions as well: one broker, so acks=all waits for no replica"
+            if name == settings.kafka_leader
+            else None
+        )
+        told = {"mode": "KRaft, one broker", "replication factor": "1", "Java": java.version}
+        yield ServerDescription(server_name(name), "Apache Kafka", KAFKA_VERSION, stretched, told)
+    if any(topic.mirrored for one in needs for topic in one.topics):
+        told = {
+            "flows": "one process; for each flow it reads over the target's link to the source",
+            "delivery": "at least once",
+            "consumer.isolation.level": "read_committed",
+        }
+        yield ServerDescription("MirrorMaker", "Apache Kafka MirrorMaker 2", KAFKA_VERSION, None, told)
+
+
+# -- the database --------------------------------------------------------------------------------------
 
 
 async def _describe(

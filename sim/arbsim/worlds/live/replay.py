@@ -31,8 +31,12 @@ class _Moment:
     """Stands in for the kernel while a history is written afterwards: the time and the trace of one event."""
 
     def __init__(self) -> None:
-        self.now_ns = 0
+        self._now = 0  # where simpy keeps the time, and the recorder looks for it
         self.trace = Trace(0)
+
+    def move_to(self, time_ns: int) -> None:
+        """Go on to the time of the next event."""
+        self._now = time_ns
 
 
 @dataclass(slots=True)
@@ -69,7 +73,8 @@ def replay(
 ) -> None:
     """Write the history of a run. ``start_ns`` is when the workload began.
 
-    ``logs`` has the events of each process by its name. Raises ValueError for a change of a balance on a connection
+    ``logs`` has the events of each process by its name. The final balances of the services' stores are what they noted
+    last; those of the database are the caller's to read. Raises ValueError for a change of a balance on a connection
     that sent nothing: somebody else wrote to the run's tables.
     """
     _Replay(history, logs, changes, start_ns).run()
@@ -110,7 +115,7 @@ class _Replay:
         moments.sort(key=lambda moment: moment[:4])
         place = 0
         for time_ns, _, _, writer, told in moments:
-            self._moment.now_ns = max(time_ns, self._start_ns)
+            self._moment.move_to(max(time_ns, self._start_ns))
             if isinstance(told, _Commit):
                 place += 1
                 self._commit(told, place)
@@ -118,6 +123,8 @@ class _Replay:
                 self._writer = writer
                 self._moment.trace = self._trace(writer, told.operation)
                 _TELLERS[told.kind](self, told, *told.values)
+        for region, store in self._stores.items():
+            self._history.finals[region] = store.finals()
         if self._unplaced:
             self._history.count("reads_not_placed", self._unplaced)
 

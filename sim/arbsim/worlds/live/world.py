@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from aiokafka.errors import KafkaError
@@ -27,12 +28,19 @@ from arbsim.model import (
     to_cents,
 )
 from arbsim.worlds.api import Design, Resources
-from arbsim.worlds.live.database import DatabaseServer, Sandbox, close_pool, open_pool
-from arbsim.worlds.live.events import OPERATION, Log, now_ns
+from arbsim.worlds.live.database import Change, DatabaseServer, Sandbox, close_pool, open_pool
+from arbsim.worlds.live.events import OPERATION, Event, Log, now_ns, read_log
+from arbsim.worlds.live.kafka import server_name
 from arbsim.worlds.live.links import Links
-from arbsim.worlds.live.region import LiveRegion, Places
+from arbsim.worlds.live.processes import Child
+from arbsim.worlds.live.region import LiveRegion, Messaging, Places
 from arbsim.worlds.live.replay import DATABASE, replay
+from arbsim.worlds.live.service import READY, Assignment, start_service
 from arbsim.worlds.virtual.settings import Settings
+
+if TYPE_CHECKING:
+    from arbsim.worlds.live.clients import KafkaSettings, Names
+    from arbsim.worlds.live.topics import RunTopics
 
 POOL_MOST = 50
 """Connections that one region's clients or services may open, whatever the scenario says: a server has a limit."""
@@ -43,8 +51,16 @@ CLIENT_TIMEOUT_S = 60.0
 INTERRUPTED = "the run was interrupted; who was not answered has an unknown outcome"
 """The note of a run that Ctrl-C ended."""
 
+_SETTLE_TIMEOUT_NS = 60_000_000_000
+_QUIET_NS = 1_000_000_000
+_POLL_S = 0.1
+_WATCH_S = 0.25
 _CONNECTIONS_LEAST = 10
 _REHEARSAL_CENTS = 10_000
+
+
+class ServiceFailed(Exception):
+    """A region's service ended with an error: a bug in the design, or a server that went. The text has its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +69,12 @@ class Servers:
 
     database: DatabaseServer
     links: Links
+    folder: Path
+    """Where processes write their logs."""
+    kafka: Mapping[str, str] | None = None
+    """The address of each region's cluster, past the links; None where there is no Kafka."""
+    no_kafka: str = ""
+    """Why there is none."""
 
 
 def why_not(resources: Resources, servers: Servers) -> str | None:
@@ -64,20 +86,36 @@ def why_not(resources: Resources, servers: Servers) -> str | None:
         )
     if resources.dialect == "yugabyte":
         return "it asks for YugabyteDB's behaviour, and the server is PostgreSQL"
-    if resources.topics or resources.change_stream:
-        return "it needs Kafka, and there is none here"
+    if resources.change_stream:
+        return "it needs a change stream, and none is started here yet"
+    if resources.topics and servers.kafka is None:
+        return f"it needs Kafka: {servers.no_kafka}"
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class KillService:
+    """A region's service is killed (``kill -9``) at a time of the run, and started again at once."""
+
+    region: str
+    at_ns: int
+
+
 def run_design(
-    design: Design, card: DesignCard, workload: Workload, settings: Settings, servers: Servers, run: str
+    design: Design,
+    card: DesignCard,
+    workload: Workload,
+    settings: Settings,
+    servers: Servers,
+    run: str,
+    kills: Sequence[KillService] = (),
 ) -> History:
     """Run one design on the workload in real time. ``run`` names what is made for it on the servers.
 
     Ctrl-C ends the run early: the history has a note of it, and who was not answered has an unknown outcome. Raises
     ServerUnavailable, and whatever the design raises that is no outcome.
     """
-    return asyncio.run(_LiveWorld(design, card, workload, settings, servers, run).run())
+    return asyncio.run(_LiveWorld(design, card, workload, settings, servers, run, kills).run())
 
 
 class _LiveWorld:
@@ -91,6 +129,7 @@ class _LiveWorld:
         settings: Settings,
         servers: Servers,
         run: str,
+        kills: Sequence[KillService],
     ) -> None:
         self._design = design
         self._resources = design.resources()
@@ -98,6 +137,7 @@ class _LiveWorld:
         self._settings = settings
         self._servers = servers
         self._run = run
+        self._kills = kills
         self._history = History(card, workload)
         self._log = Log()
         self._start_ns = 0
@@ -108,23 +148,32 @@ class _LiveWorld:
         """Make what the design needs, run the clients, read what came of it, and remove everything."""
         async with AsyncExitStack() as stack:
             sandbox = await self._sandbox(stack)
+            topics = await self._topics(stack)
             clients = {name: await self._region(stack, name) for name in self._settings.client_regions}
             if sandbox is not None:
-                if not self._resources.topics:
+                if topics is None:
                     await self._rehearse(sandbox, clients)
                 await sandbox.seed(self._workload.accounts)
+            services = await self._services(stack)
             for client in clients.values():
                 await self._design.connect(client)
             self._log.events.clear()
             self._start_ns = now_ns()
-            await self._operate(clients)
+            await self._operate(clients, services)
+            if topics is not None:
+                await self._settle(topics, services)
             self._history.quiet_ns = now_ns() - self._start_ns
-            changes = []
-            if sandbox is not None:
-                changes = await sandbox.changes()
-                self._history.finals[DATABASE] = await sandbox.finals()
-            replay(self._history, {"clients": self._log.events}, changes, self._start_ns)
+            logs = {name: read_log(service.events) for name, service in services.items()}
+            await self._read(sandbox, {"clients": self._log.events, **logs})
         return self._history
+
+    async def _read(self, sandbox: Sandbox | None, logs: Mapping[str, Sequence[Event]]) -> None:
+        """Make the history of what was noted and kept."""
+        changes: list[Change] = []
+        if sandbox is not None:
+            changes = await sandbox.changes()
+            self._history.finals[DATABASE] = await sandbox.finals()
+        replay(self._history, logs, changes, self._start_ns)
 
     # -- what the design asked for -----------------------------------------------------------------
 
@@ -148,7 +197,108 @@ class _LiveWorld:
             server = self._through_link(name)
             pool = await open_pool(server, self._run, self._log, least=least, most=most)
             stack.push_async_callback(close_pool, pool)
-        return LiveRegion(name, self._places, self._log, pool, None, serves=False)
+        return LiveRegion(name, self._places, self._log, pool, self._messaging(stack, name), serves=False)
+
+    def _messaging(self, stack: AsyncExitStack, name: str) -> Messaging | None:
+        kafka = self._kafka(name)
+        if kafka is None:
+            return None
+        from arbsim.worlds.live.clients import LiveMessaging
+
+        operations = self._workload.operations
+        messaging = LiveMessaging(name, *kafka, lambda number: operations[number - 1].region == name)
+        stack.push_async_callback(messaging.close)
+        return messaging
+
+    def _kafka(self, region: str) -> tuple[Names, KafkaSettings] | None:
+        """What a process of a region needs to reach the clusters; None where the design has no topic."""
+        if not self._resources.topics:
+            return None
+        from arbsim.worlds.live.clients import KafkaSettings
+
+        kafka, links = self._settings.kafka, self._servers.links
+        return self._names(), KafkaSettings(
+            {cluster: links.port(region, server_name(cluster)) for cluster in self._settings.regions},
+            self._settings.kafka_leader,
+            kafka.linger_ns // 1_000_000,
+            max(1, kafka.fetch_max_wait_ns // 1_000_000),
+            max(1, kafka.rebalance_ns // 1_000_000),
+            kafka.max_poll_records,
+        )
+
+    def _names(self) -> Names:
+        from arbsim.worlds.live.clients import Names
+
+        mirrored = frozenset(topic.name for topic in self._resources.topics if topic.mirrored)
+        return Names(self._run, self._settings.regions, mirrored)
+
+    async def _topics(self, stack: AsyncExitStack) -> RunTopics | None:
+        """Make the design's topics, and wait until MirrorMaker keeps their copies."""
+        if not self._resources.topics:
+            return None
+        from arbsim.worlds.live.topics import RunTopics
+
+        settings = self._settings
+        assert self._servers.kafka is not None
+        topics = RunTopics(
+            self._servers.kafka,
+            settings.kafka_leader,
+            settings.client_regions,
+            self._names(),
+            self._resources.topics,
+        )
+        await topics.open(stack)
+        stack.push_async_callback(topics.delete)
+        await topics.create(self._workload.accounts)
+        await topics.mirrored()
+        return topics
+
+    # -- services ----------------------------------------------------------------------------------
+
+    async def _services(self, stack: AsyncExitStack) -> dict[str, Service]:
+        """Start each region's services in a process of its own, and wait until all are ready."""
+        if type(self._design).serve is Design.serve or not self._resources.topics:
+            return {}
+        services = {}
+        for name in self._settings.regions:
+            services[name] = self._service(name)
+        stack.callback(_end_all, services)
+        for service in services.values():
+            await service.ready()
+        return services
+
+    def _service(self, name: str) -> Service:
+        folder = self._servers.folder
+        assignment = Assignment(
+            region=name,
+            places=self._places,
+            log=folder / f"{self._run}-{name}.events",
+            database=self._through_link(name),
+            schema=self._run if self._resources.accounts_table else None,
+            pool_most=min(self._settings.database.pool_size, POOL_MOST),
+            kafka=self._kafka(name),
+        )
+        return Service(
+            start_service(self._design, assignment, folder / f"{self._run}-{name}.log"), assignment.log
+        )
+
+    async def _settle(self, topics: RunTopics, services: Mapping[str, Service]) -> None:
+        """Wait until the copies have everything and no service has noted anything for a while."""
+        deadline_ns = now_ns() + _SETTLE_TIMEOUT_NS
+        sizes: list[int] = []
+        since_ns = now_ns()
+        while now_ns() < deadline_ns:
+            for service in services.values():
+                service.check()
+            seen = [service.size for service in services.values()]
+            if seen != sizes or not await topics.caught_up():
+                sizes, since_ns = seen, now_ns()
+            elif now_ns() - since_ns > _QUIET_NS:
+                return
+            await asyncio.sleep(_POLL_S)
+        self._history.notes.append(
+            f"the services were still at work {_SETTLE_TIMEOUT_NS // 10**9} s after the last answer"
+        )
 
     def _through_link(self, region: str) -> DatabaseServer:
         database = self._servers.database
@@ -184,9 +334,17 @@ class _LiveWorld:
 
     # -- the run -----------------------------------------------------------------------------------
 
-    async def _operate(self, clients: Mapping[str, LiveRegion]) -> None:
+    async def _kill(self, kill: KillService, services: dict[str, Service]) -> None:
+        """Kill a service and start it again. No await lies between: who watches sees no dead service."""
+        await asyncio.sleep(max(0, self._start_ns + kill.at_ns - now_ns()) / 1e9)
+        services[kill.region].child.kill()
+        services[kill.region] = self._service(kill.region)
+        self._history.count("service_kills")
+
+    async def _operate(self, clients: Mapping[str, LiveRegion], services: dict[str, Service]) -> None:
         """Let each client begin its operation at its time, and wait for all answers."""
-        tasks: list[asyncio.Task[None]] = []
+        tasks: list[asyncio.Task[None]] = [asyncio.create_task(_watch(services))]
+        kills = [asyncio.create_task(self._kill(kill, services)) for kill in self._kills]
         try:
             for op in self._workload:
                 wait_ns = self._start_ns + op.at_ns - now_ns()
@@ -194,13 +352,13 @@ class _LiveWorld:
                     await asyncio.sleep(wait_ns / 1e9)
                 _raise_first(tasks)
                 tasks.append(asyncio.create_task(self._client(op, clients[op.region])))
-            await asyncio.gather(*tasks)
+            await _all_but_first([*tasks, *kills])
         except asyncio.CancelledError:
             self._history.notes.append(INTERRUPTED)
         finally:
-            for task in tasks:
+            for task in (*tasks, *kills):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, *kills, return_exceptions=True)
 
     async def _client(self, op: Operation, region: LiveRegion) -> None:
         """One client: invoke, decide, write down what it was told."""
@@ -228,6 +386,58 @@ class _LiveWorld:
             return Unknown(f"no answer in {CLIENT_TIMEOUT_S:g} s")
         except (OSError, asyncpg.PostgresConnectionError, KafkaError) as error:
             return Unknown(type(error).__name__)
+
+
+async def _watch(services: Mapping[str, Service]) -> None:
+    """Raise where a service ends with an error: its clients would wait in vain."""
+    while True:
+        for service in services.values():
+            service.check()
+        await asyncio.sleep(_WATCH_S)
+
+
+async def _all_but_first(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for all clients, or for the first error; the first task watches the services and never ends."""
+    watch, *clients = tasks
+    waiting = set(clients)
+    while waiting:
+        done, _ = await asyncio.wait({watch, *waiting}, return_when=asyncio.FIRST_COMPLETED)
+        _raise_first([*done])
+        waiting -= done
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A region's service process, and the file of its events."""
+
+    child: Child
+    events: Path
+
+    async def ready(self) -> None:
+        """Return once everything that it needs is open. Raises ServiceFailed."""
+        assert self.child.process.stdout is not None
+        line = await asyncio.to_thread(self.child.process.stdout.readline)
+        if line != READY:
+            await asyncio.to_thread(self.child.process.wait)
+            raise ServiceFailed(f"{self.child.name} ended before it was ready:\n{self.child.tail()}")
+
+    def check(self) -> None:
+        """Raise ServiceFailed where the process has ended with an error."""
+        if self.child.process.poll() not in (None, 0):
+            raise ServiceFailed(f"{self.child.name} ended:\n{self.child.tail()}")
+
+    @property
+    def size(self) -> int:
+        """How much it has noted."""
+        try:
+            return self.events.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+
+def _end_all(services: Mapping[str, Service]) -> None:
+    for service in services.values():
+        service.child.kill()
 
 
 def _as_kind(op: Operation, kind: Kind, round_: int, accounts: int) -> Operation:

@@ -29,8 +29,6 @@ class DatabaseSettings:
     query_layer_retries: int
     pool_size: int
     xcluster_lag_ns: int
-    replicated: bool = True
-    """False: one server alone, as a live run on one machine has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +60,5 @@ class Settings:
     kafka: KafkaTimings
     cdc: CdcSettings
     horizon_ns: int = 3_600_000_000_000
+    replicated: bool = True
+    """False: the database and the stretched cluster are one server each, as in a live run on one machine."""

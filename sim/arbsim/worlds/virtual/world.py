@@ -67,8 +67,7 @@ class VirtualWorld:
             return {}
         settings = self.settings
         if self.resources.universes == "one":
-            database = settings.database
-            placement = Placement(database.leader, settings.regions, database.replicated)
+            placement = Placement(settings.database.leader, settings.regions, settings.replicated)
             universe = self._build_universe(placement, "database")
             return dict.fromkeys(settings.regions, universe)
         universes = {
@@ -106,7 +105,12 @@ class VirtualWorld:
 
         settings = self.settings
         clusters = Clusters(
-            self.kernel, self.network, settings.kafka, settings.regions, settings.kafka_leader
+            self.kernel,
+            self.network,
+            settings.kafka,
+            settings.regions,
+            settings.kafka_leader,
+            settings.replicated,
         )
         for topic in topics:
             clusters.create_topic(topic.name, topic.cluster, topic.partitions, compacted=topic.seeded)

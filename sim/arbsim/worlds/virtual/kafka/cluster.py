@@ -82,7 +82,7 @@ class Cluster:
     def log_write_ns(self, operation: int, step: int) -> int:
         """How long the coordinator's own log (of transactions or offsets) takes for one write."""
         trace = Trace(operation, _REPLICATION + (step << 32))
-        return self.timings.append_ns + max(link.round_trip_ns(trace) for link in self._replicas)
+        return self.timings.append_ns + max((link.round_trip_ns(trace) for link in self._replicas), default=0)
 
     def group(self, group_id: str) -> Group:
         """The coordinator's state of a consumer group."""

@@ -21,15 +21,23 @@ class Clusters:
     """
 
     def __init__(
-        self, kernel: Kernel, network: Network, timings: KafkaTimings, regions: Sequence[str], leader: str
+        self,
+        kernel: Kernel,
+        network: Network,
+        timings: KafkaTimings,
+        regions: Sequence[str],
+        leader: str,
+        replicated: bool = True,
     ) -> None:
+        """``replicated`` False leaves the stretched cluster without replicas."""
         self.kernel = kernel
         self.regions = regions
         self._by_name = {
             region: Cluster(region, kernel, network, timings, region, (region, region)) for region in regions
         }
         others = [region for region in regions if region != leader] or [leader, leader]
-        self._by_name[STRETCHED] = Cluster(STRETCHED, kernel, network, timings, leader, others)
+        replicas = others if replicated else []
+        self._by_name[STRETCHED] = Cluster(STRETCHED, kernel, network, timings, leader, replicas)
 
     def of(self, cluster: str, region: str) -> Cluster:
         """The cluster that a region means by "local", "stretched", or a region's name."""

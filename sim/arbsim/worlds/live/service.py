@@ -1,0 +1,121 @@
+"""One region's services, in a process of their own, so that they share nothing with the clients and can be killed.
+
+Run as ``python -m arbsim.worlds.live.service``: what to serve comes on standard input, events go to a file, and a line
+on standard output says when everything has been opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import pickle
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arbsim.worlds.api import Design
+from arbsim.worlds.live.database import DatabaseServer, close_pool, open_pool
+from arbsim.worlds.live.events import Log
+from arbsim.worlds.live.processes import Child
+from arbsim.worlds.live.region import LiveRegion, Places
+
+if TYPE_CHECKING:
+    from arbsim.worlds.live.clients import KafkaSettings, Names
+
+_QUIET_NS = 400_000_000
+_POLL_S = 0.02
+_POOL_LEAST = 4
+READY = b"ready\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a service process needs to know. ``schema`` is None where the design has no table."""
+
+    region: str
+    places: Places
+    log: Path
+    database: DatabaseServer
+    schema: str | None
+    pool_most: int
+    kafka: tuple[Names, KafkaSettings] | None
+    """How the clusters are reached; None where the design has no topic."""
+
+
+def start_service(design: Design, assignment: Assignment, output: Path) -> Child:
+    """Start the process. It is ready once ``READY`` comes on its standard output."""
+    import subprocess
+
+    child = Child(
+        f"the service of {assignment.region}",
+        [sys.executable, "-m", "arbsim.worlds.live.service"],
+        output,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert child.process.stdin is not None
+    message = (_sources(design), pickle.dumps(design), assignment)
+    child.process.stdin.write(pickle.dumps(message))
+    child.process.stdin.close()
+    return child
+
+
+def _sources(design: Design) -> dict[str, str]:
+    """The file of the design's module, where it is none that can be imported by name."""
+    name = type(design).__module__
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    if name.partition(".")[0] == "arbsim" or spec is None or spec.origin is None:
+        return {}
+    return {name: spec.origin}
+
+
+# -- in the process ------------------------------------------------------------------------------------
+
+
+def _load(sources: Mapping[str, str]) -> None:
+    """Run the files of a user's own designs under the names that their classes know."""
+    for name, file in sources.items():
+        spec = importlib.util.spec_from_file_location(name, file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+
+
+async def _serve(design: Design, assignment: Assignment) -> None:
+    log = Log(assignment.log)
+    async with AsyncExitStack() as stack:
+        pool, messaging = None, None
+        if assignment.schema is not None:
+            pool = await open_pool(
+                assignment.database, assignment.schema, log, least=_POOL_LEAST, most=assignment.pool_most
+            )
+            stack.push_async_callback(close_pool, pool)
+        if assignment.kafka is not None:
+            from arbsim.worlds.live.clients import LiveMessaging
+
+            messaging = LiveMessaging(assignment.region, *assignment.kafka, lambda operation: False)
+            stack.push_async_callback(messaging.close)
+        region = LiveRegion(assignment.region, assignment.places, log, pool, messaging, serves=True)
+        serving = asyncio.create_task(design.serve(region))
+        while not serving.done():
+            if messaging is None or messaging.quiet(_QUIET_NS):
+                break
+            await asyncio.wait([serving], timeout=_POLL_S)
+        sys.stdout.buffer.write(READY)
+        sys.stdout.buffer.flush()
+        await serving
+
+
+def _main() -> None:
+    sources, design, assignment = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - from our own parent
+    _load(sources)
+    asyncio.run(_serve(pickle.loads(design), assignment))  # noqa: S301
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,58 @@
+"""One stack of real servers for all live tests, and designs run on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from arbsim.audit import audit
+from arbsim.history import History
+from arbsim.model import Workload
+from arbsim.results import DesignResult
+from arbsim.runner import card_of, designs_of
+from arbsim.scenario import Scenario
+from arbsim.worlds.live.local import Stack
+from arbsim.worlds.live.world import KillService, run_design
+from arbsim.worlds.virtual.settings import Settings
+
+SCENARIO = Path(__file__).parents[2] / "scenarios" / "two_regions_postgres.yaml"
+REQUIRED = os.environ.get("ARBSIM_REQUIRE_LIVE") == "1"
+
+Judge = Callable[[str], DesignResult]
+
+
+@dataclass(slots=True)
+class Live:
+    """The stack, and the scenario that is run on it."""
+
+    scenario: Scenario
+    settings: Settings
+    workload: Workload
+    stack: Stack
+    runs: int = 0
+
+    def run(
+        self,
+        name: str,
+        workload: Workload | None = None,
+        settings: Settings | None = None,
+        kills: tuple[KillService, ...] = (),
+    ) -> History:
+        """Run a design of the scenario, under names that no other run has."""
+        self.runs += 1
+        design = designs_of(self.scenario, [name])[name]
+        return run_design(
+            design,
+            card_of(name, design),
+            workload or self.workload,
+            settings or self.settings,
+            self.stack.servers,
+            f"arbsim_test_{self.runs}",
+            kills,
+        )
+
+    def judge(self, name: str) -> DesignResult:
+        """Run a design and audit its history."""
+        return audit(self.run(name))

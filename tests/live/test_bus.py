@@ -1,0 +1,60 @@
+"""The bus designs on two real Kafka clusters with real MirrorMaker, each region's service a process of its own."""
+
+from dataclasses import replace
+
+import pytest
+
+from arbsim.audit import audit
+from arbsim.model import FindingKind, Kind, Operation, Verdict, Workload
+from arbsim.worlds.live.world import KillService
+from tests.live.stack import Live
+
+MS = 1_000_000
+
+
+def test_regional_deltas_overdraw_and_both_regions_end_at_minus_thirty(kafka: Live) -> None:
+    result = kafka.judge("bus/regional-deltas")
+    assert result.verdict is Verdict.VIOLATED
+    assert result.as_declared == "yes"
+    assert result.final["1"] == {"east": "-30.00", "west": "-30.00"}
+    assert result.findings[FindingKind.OVERDRAFT].count >= 1
+    assert result.findings[FindingKind.DIVERGENCE].count == 0
+    assert result.findings[FindingKind.UNEXPLAINED].count == 0
+
+
+def test_regional_snapshots_lose_the_older_of_two_concurrent_balances(kafka: Live) -> None:
+    result = kafka.judge("bus/regional-snapshots")
+    assert result.verdict is Verdict.VIOLATED
+    assert result.findings[FindingKind.LOST_UPDATE].count >= 1
+    assert result.findings[FindingKind.DIVERGENCE].count == 0
+    assert result.findings[FindingKind.UNEXPLAINED].count == 0
+
+
+@pytest.mark.parametrize("name", ["bus/single-writer", "bus/log-fold", "bus/shared-table-atomic"])
+def test_a_design_with_one_agreed_order_holds(name: str, kafka: Live) -> None:
+    result = kafka.judge(name)
+    assert result.verdict is Verdict.NONE_SEEN
+    assert result.outcomes.accepted == 2
+    assert result.outcomes.rejected == 2
+    assert {balance for stores in result.final.values() for balance in stores.values()} <= {"30.00", "40.00"}
+
+
+def test_the_single_writer_holds_though_its_process_is_killed_at_work(kafka: Live) -> None:
+    """Every 20 ms somebody withdraws; half of it must be refused. The writer dies in the middle, twice."""
+    operations = tuple(
+        Operation(number, number * 20 * MS, "west" if number % 2 else "east", Kind.WITHDRAW, 1, 200)
+        for number in range(1, 101)
+    )
+    short_sessions = replace(kafka.settings, kafka=replace(kafka.settings.kafka, rebalance_ns=1_000 * MS))
+    history = kafka.run(
+        "bus/single-writer",
+        Workload(operations, {1: 10_000}),
+        short_sessions,
+        (KillService("east", 500 * MS), KillService("east", 1_300 * MS)),
+    )
+    result = audit(history)
+    assert result.counts["service_kills"] == 2
+    assert result.outcomes.unknown == 0
+    assert result.outcomes.accepted == 50
+    assert result.final["1"] == {"east": "0.00"}
+    assert {kind for kind, finding in result.findings.items() if finding.count} == set()
