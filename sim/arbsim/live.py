@@ -26,10 +26,14 @@ __all__ = ["JavaMissing", "LiveRun", "ServerUnavailable", "run_live", "set_up"]
 
 @dataclass(frozen=True, slots=True)
 class LiveRun:
-    """What a live run gives; ``interrupted`` where Ctrl-C ended it: then some designs are missing."""
+    """What a live run gives. Some designs are missing where it ended early.
+
+    ``interrupted``: Ctrl-C ended it. ``unavailable``: a server did, and this tells which.
+    """
 
     run: Run
     interrupted: bool
+    unavailable: str | None
 
 
 def run_live(
@@ -44,13 +48,13 @@ def run_live(
     """Run every design on servers of this machine, judge each, and put the model's word beside it.
 
     ``on_design`` is told when a design begins (result None) and when it is judged, ``waiting_for`` which server is
-    being waited for. Raises ServerUnavailable, and DesignFailed for a bug in a design.
+    being waited for. Raises ServerUnavailable where no design was judged before, and DesignFailed for a bug in one.
     """
     began = datetime.now(UTC)
     settings = settings_of(scenario, seed)
     judged: list[Judged] = []
     not_run: dict[str, str] = {}
-    interrupted = False
+    interrupted, unavailable = False, None
     needs = [design.resources() for design in designs.values()]
     with local_stack(settings, needs, waiting_for) as stack:
         for number, (name, design) in enumerate(designs.items(), start=1):
@@ -59,7 +63,13 @@ def run_live(
                 not_run[name] = reason
                 continue
             on_design(name, None)
-            one = _judge(name, design, workload, settings, stack, f"arbsim_{os.getpid()}_{number}")
+            try:
+                one = _judge(name, design, workload, settings, stack, f"arbsim_{os.getpid()}_{number}")
+            except (KeyboardInterrupt, ServerUnavailable) as end:
+                if not judged:
+                    raise
+                interrupted, unavailable = isinstance(end, KeyboardInterrupt), str(end)
+                break
             judged.append(one)
             on_design(name, one.result)
             interrupted = INTERRUPTED in one.history.notes
@@ -78,7 +88,7 @@ def run_live(
         },
     )
     facts = replace(facts_of(scenario, seed, replay), live=live, families=tuple(_families(settings, stack)))
-    return LiveRun(finish(scenario, workload, facts, designs, judged), interrupted)
+    return LiveRun(finish(scenario, workload, facts, designs, judged), interrupted, unavailable or None)
 
 
 def set_up(waiting_for: Callable[[str], None]) -> str:
@@ -101,6 +111,7 @@ def _judge(
     except ServerUnavailable:
         raise
     except Exception as error:
+        stack.servers.check()  # what a server's end looks like to a client is no fault of the design
         raise DesignFailed(name, error) from error
     return Judged(name, history, audit(history))
 

@@ -56,7 +56,14 @@ def live(
     if done.interrupted:
         typer.echo(f"Interrupted. What happened so far: {report}", err=True)
         raise typer.Exit(INTERRUPTED)
+    if done.unavailable is not None:
+        raise _unreachable(f"{done.unavailable}\nWhat was judged before: {report}")
     conclude(done.run.results, as_json, report)
+
+
+def _unreachable(text: str) -> Unreachable:
+    """An error to be raised; its lines stay lines, and nothing in them can act on the terminal."""
+    return Unreachable("error: " + "\n".join(map(visible, text.splitlines())))
 
 
 def _set_up() -> None:
@@ -71,7 +78,7 @@ def _set_up() -> None:
     except JavaMissing as missing:
         raise bad_input(str(missing)) from None
     except ServerUnavailable as problem:
-        raise Unreachable(f"error: {visible(str(problem))}") from None
+        raise _unreachable(str(problem)) from None
 
 
 def _run(
@@ -89,7 +96,7 @@ def _run(
         with _told(len(designs)) as (on_design, waiting_for):
             return run_live(scenario, workload, used, designs, replay, on_design, waiting_for)
     except ServerUnavailable as problem:
-        raise Unreachable(f"error: {visible(str(problem))}") from None
+        raise _unreachable(str(problem)) from None
     except DesignFailed as failure:
         if failure.design in listed:
             raise

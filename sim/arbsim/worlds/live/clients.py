@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,14 +19,12 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.structs import TopicPartition
 
 from arbsim.worlds.api import Consumer, Producer, Replies
+from arbsim.worlds.live.endings import quietly
 from arbsim.worlds.live.kafka import MIRRORED
 
 STRETCHED = "stretched"
 _ASSIGNMENT_TIMEOUT_S = 20.0
 _POLL_S = 0.01
-
-# Heartbeats during a rebalance, brokers that are still starting: aiokafka warns of both, and both are normal here.
-logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,9 +314,7 @@ class LiveMessaging:
         for reader in self._replies.values():
             reader.stop()
         for client in reversed(self._opened):
-            with suppress(Exception):
-                async with asyncio.timeout(5):
-                    await client.stop()
+            await quietly(client.stop)
 
 
 class _ReplyReader:

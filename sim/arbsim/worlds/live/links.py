@@ -88,9 +88,9 @@ class Links:
         self.stop()
 
     @property
-    def pid(self) -> int:
+    def child(self) -> Child:
         """The relays' process."""
-        return self._child.pid
+        return self._child
 
     def port(self, region: str, server: str) -> int:
         """The port of 127.0.0.1 by which a region reaches a server."""

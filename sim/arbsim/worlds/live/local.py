@@ -86,13 +86,21 @@ def local_stack(
         waiting_for("the links between the regions")
         links = stack.enter_context(_links(settings, database, ports, folder))
         descriptions: list[ServerDescription] = []
+        children = [links.child]
         if java is not None:
-            _start_kafka(stack, java, brokers, settings, links, folder, needs, waiting_for)
+            children += _start_kafka(stack, java, brokers, settings, links, folder, needs, waiting_for)
             descriptions += _describe_kafka(brokers, settings, java, needs)
         waiting_for("the isolation levels of PostgreSQL")
         description, measured = asyncio.run(_describe(database, settings, links))
         kafka = {name: broker.address for name, broker in brokers.items()} or None
-        servers = Servers(database, links, folder, kafka, no_kafka)
+
+        def check() -> None:
+            if postgres.process is None or postgres.process.poll() is not None:
+                raise ServerUnavailable(f"{database} has ended")
+            for child in children:
+                child.check()
+
+        servers = Servers(database, links, folder, kafka, no_kafka, check)
         yield Stack(servers, (description, *descriptions), measured)
 
 
@@ -206,14 +214,15 @@ def _start_kafka(
     folder: Path,
     needs: Sequence[Resources],
     waiting_for: Callable[[str], None],
-) -> None:
-    """Start all brokers at once, then MirrorMaker where a topic is to be mirrored."""
+) -> list[Child]:
+    """Start all brokers at once, then MirrorMaker where a topic is to be mirrored. Return the processes."""
     for broker in brokers.values():
         ports = {region: links.port(region, server_name(broker.region)) for region in settings.regions}
         broker.start(java, ports, train=False)
         stack.callback(broker.child.kill)
     waiting_for("Kafka")
     asyncio.run(_all_ready(brokers))
+    children = [broker.child for broker in brokers.values()]
     if any(topic.mirrored for one in needs for topic in one.topics):
         flows = [
             Flow(source, target, f"127.0.0.1:{links.port(target, server_name(source))}")
@@ -224,6 +233,8 @@ def _start_kafka(
         if flows:
             mirror = start_mirror_maker(java, brokers, flows, folder / "mirror", train=False)
             stack.callback(mirror.kill)
+            children.append(mirror)
+    return children
 
 
 async def _all_ready(brokers: Mapping[str, Broker]) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from arbsim.worlds.api import Design
 from arbsim.worlds.live.database import DatabaseServer, close_pool, open_pool
+from arbsim.worlds.live.endings import keep_quiet
 from arbsim.worlds.live.events import Log
 from arbsim.worlds.live.processes import Child
 from arbsim.worlds.live.region import LiveRegion, Places
@@ -87,6 +88,7 @@ def _load(sources: Mapping[str, str]) -> None:
 
 
 async def _serve(design: Design, assignment: Assignment) -> None:
+    keep_quiet()
     log = Log(assignment.log)
     async with AsyncExitStack() as stack:
         pool, messaging = None, None

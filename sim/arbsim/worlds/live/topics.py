@@ -16,6 +16,7 @@ from aiokafka.structs import TopicPartition
 from arbsim.model import Cents, from_cents
 from arbsim.worlds.api import Topic
 from arbsim.worlds.live.clients import STRETCHED, Names
+from arbsim.worlds.live.endings import quietly
 from arbsim.worlds.live.processes import ServerUnavailable
 
 MIRROR_TIMEOUT_S = 60.0
@@ -71,13 +72,13 @@ class RunTopics:
             try:
                 admin = self._admins[region] = AIOKafkaAdminClient(bootstrap_servers=address)
                 await admin.start()
-                stack.push_async_callback(admin.close)
+                stack.push_async_callback(quietly, admin.close)
                 producer = self._producers[region] = AIOKafkaProducer(bootstrap_servers=address, acks="all")
                 await producer.start()
-                stack.push_async_callback(producer.stop)
+                stack.push_async_callback(quietly, producer.stop)
                 reader = self._readers[region] = AIOKafkaConsumer(bootstrap_servers=address)
                 await reader.start()
-                stack.push_async_callback(reader.stop)
+                stack.push_async_callback(quietly, reader.stop)
             except (KafkaError, OSError) as error:
                 raise ServerUnavailable(f"Kafka {region} at {address}: {type(error).__name__}") from None
 

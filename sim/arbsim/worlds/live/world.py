@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import asyncpg
 from aiokafka.errors import KafkaError
@@ -28,11 +28,12 @@ from arbsim.model import (
     to_cents,
 )
 from arbsim.worlds.api import Design, Resources
-from arbsim.worlds.live.database import Change, DatabaseServer, Sandbox, close_pool, open_pool
+from arbsim.worlds.live.database import Change, DatabaseServer, Sandbox, close_pool, open_pool, told
+from arbsim.worlds.live.endings import keep_quiet, quietly
 from arbsim.worlds.live.events import OPERATION, Event, Log, now_ns, read_log
 from arbsim.worlds.live.kafka import server_name
 from arbsim.worlds.live.links import Links
-from arbsim.worlds.live.processes import Child
+from arbsim.worlds.live.processes import Child, ServerUnavailable
 from arbsim.worlds.live.region import LiveRegion, Messaging, Places
 from arbsim.worlds.live.replay import DATABASE, replay
 from arbsim.worlds.live.service import READY, Assignment, start_service
@@ -55,6 +56,7 @@ _SETTLE_TIMEOUT_NS = 60_000_000_000
 _QUIET_NS = 1_000_000_000
 _POLL_S = 0.1
 _WATCH_S = 0.25
+_GIVE_UP_S = 5.0
 _CONNECTIONS_LEAST = 10
 _REHEARSAL_CENTS = 10_000
 
@@ -75,6 +77,8 @@ class Servers:
     """The address of each region's cluster, past the links; None where there is no Kafka."""
     no_kafka: str = ""
     """Why there is none."""
+    check: Callable[[], None] = lambda: None
+    """Raises ServerUnavailable where a server that was started here has ended."""
 
 
 def why_not(resources: Resources, servers: Servers) -> str | None:
@@ -145,6 +149,32 @@ class _LiveWorld:
         self._places = Places(settings.regions, settings.client_regions, settings.kafka_leader, opening)
 
     async def run(self) -> History:
+        """Run the design; where a server ends, do not wait for what will never come.
+
+        Raises ServerUnavailable.
+        """
+        keep_quiet()
+        body = asyncio.create_task(self._body())
+        watch = asyncio.create_task(self._watch_servers())
+        try:
+            await asyncio.wait({body, watch}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:  # Ctrl-C: the run goes to its end, and tells what happened so far
+            body.cancel()
+        if watch.done():
+            body.cancel()
+            await asyncio.wait({body}, timeout=_GIVE_UP_S)
+            watch.result()
+        try:
+            return await body
+        finally:
+            watch.cancel()
+
+    async def _watch_servers(self) -> None:
+        while True:
+            self._servers.check()
+            await asyncio.sleep(_WATCH_S)
+
+    async def _body(self) -> History:
         """Make what the design needs, run the clients, read what came of it, and remove everything."""
         async with AsyncExitStack() as stack:
             sandbox = await self._sandbox(stack)
@@ -160,7 +190,7 @@ class _LiveWorld:
             self._log.events.clear()
             self._start_ns = now_ns()
             await self._operate(clients, services)
-            if topics is not None:
+            if topics is not None and not self._history.notes:
                 await self._settle(topics, services)
             self._history.quiet_ns = now_ns() - self._start_ns
             logs = {name: read_log(service.events) for name, service in services.items()}
@@ -171,8 +201,11 @@ class _LiveWorld:
         """Make the history of what was noted and kept."""
         changes: list[Change] = []
         if sandbox is not None:
-            changes = await sandbox.changes()
-            self._history.finals[DATABASE] = await sandbox.finals()
+            try:
+                changes = await sandbox.changes()
+                self._history.finals[DATABASE] = await sandbox.finals()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                raise ServerUnavailable(f"{self._servers.database} went away: {told(error)}") from None
         replay(self._history, logs, changes, self._start_ns)
 
     # -- what the design asked for -----------------------------------------------------------------
@@ -181,9 +214,9 @@ class _LiveWorld:
         if not self._resources.accounts_table:
             return None
         connection = await self._servers.database.connect()
-        stack.push_async_callback(_close, connection)
+        stack.push_async_callback(quietly, connection.close)
         sandbox = Sandbox(connection, self._run)
-        stack.push_async_callback(sandbox.drop)
+        stack.push_async_callback(quietly, sandbox.drop)
         tables = (self._settings.database.table, *self._resources.tables)
         await sandbox.create(tables, self._resources.check)
         return sandbox
@@ -207,7 +240,7 @@ class _LiveWorld:
 
         operations = self._workload.operations
         messaging = LiveMessaging(name, *kafka, lambda number: operations[number - 1].region == name)
-        stack.push_async_callback(messaging.close)
+        stack.push_async_callback(quietly, messaging.close)
         return messaging
 
     def _kafka(self, region: str) -> tuple[Names, KafkaSettings] | None:
@@ -248,7 +281,7 @@ class _LiveWorld:
             self._resources.topics,
         )
         await topics.open(stack)
-        stack.push_async_callback(topics.delete)
+        stack.push_async_callback(quietly, topics.delete)
         await topics.create(self._workload.accounts)
         await topics.mirrored()
         return topics
@@ -287,15 +320,19 @@ class _LiveWorld:
         deadline_ns = now_ns() + _SETTLE_TIMEOUT_NS
         sizes: list[int] = []
         since_ns = now_ns()
-        while now_ns() < deadline_ns:
-            for service in services.values():
-                service.check()
-            seen = [service.size for service in services.values()]
-            if seen != sizes or not await topics.caught_up():
-                sizes, since_ns = seen, now_ns()
-            elif now_ns() - since_ns > _QUIET_NS:
-                return
-            await asyncio.sleep(_POLL_S)
+        try:
+            while now_ns() < deadline_ns:
+                for service in services.values():
+                    service.check()
+                seen = [service.size for service in services.values()]
+                if seen != sizes or not await topics.caught_up():
+                    sizes, since_ns = seen, now_ns()
+                elif now_ns() - since_ns > _QUIET_NS:
+                    return
+                await asyncio.sleep(_POLL_S)
+        except asyncio.CancelledError:
+            self._history.notes.append(INTERRUPTED)
+            return
         self._history.notes.append(
             f"the services were still at work {_SETTLE_TIMEOUT_NS // 10**9} s after the last answer"
         )
@@ -343,7 +380,7 @@ class _LiveWorld:
 
     async def _operate(self, clients: Mapping[str, LiveRegion], services: dict[str, Service]) -> None:
         """Let each client begin its operation at its time, and wait for all answers."""
-        tasks: list[asyncio.Task[None]] = [asyncio.create_task(_watch(services))]
+        tasks: list[asyncio.Task[None]] = [asyncio.create_task(self._watch(services))]
         kills = [asyncio.create_task(self._kill(kill, services)) for kill in self._kills]
         try:
             for op in self._workload:
@@ -359,6 +396,13 @@ class _LiveWorld:
             for task in (*tasks, *kills):
                 task.cancel()
             await asyncio.gather(*tasks, *kills, return_exceptions=True)
+
+    async def _watch(self, services: Mapping[str, Service]) -> None:
+        """Raise where a service has ended with an error: its clients would wait in vain."""
+        while True:
+            for service in services.values():
+                service.check()
+            await asyncio.sleep(_WATCH_S)
 
     async def _client(self, op: Operation, region: LiveRegion) -> None:
         """One client: invoke, decide, write down what it was told."""
@@ -386,14 +430,12 @@ class _LiveWorld:
             return Unknown(f"no answer in {CLIENT_TIMEOUT_S:g} s")
         except (OSError, asyncpg.PostgresConnectionError, KafkaError) as error:
             return Unknown(type(error).__name__)
-
-
-async def _watch(services: Mapping[str, Service]) -> None:
-    """Raise where a service ends with an error: its clients would wait in vain."""
-    while True:
-        for service in services.values():
-            service.check()
-        await asyncio.sleep(_WATCH_S)
+        except asyncpg.InterfaceError as error:
+            if "closed" not in str(
+                error
+            ):  # the driver says the same of a wrong call; that is the design's fault
+                raise
+            return Unknown("the connection was closed")
 
 
 async def _all_but_first(tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -462,8 +504,3 @@ def _raise_first(tasks: Iterable[asyncio.Task[None]]) -> None:
 
 def _cents(balance: Decimal | None) -> int | None:
     return None if balance is None else to_cents(balance)
-
-
-async def _close(connection: Any) -> None:
-    with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        await connection.close(timeout=5)
