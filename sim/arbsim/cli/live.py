@@ -12,7 +12,7 @@ import typer
 
 from arbsim.cli.app import app
 from arbsim.cli.inputs import choose_designs, read_scenario, replay_line, slug
-from arbsim.cli.output import INTERRUPTED, AsJson, Unreachable, bad_input, conclude, visible
+from arbsim.cli.output import INTERRUPTED, AsJson, Unreachable, bad_input, conclude
 from arbsim.cli.run import progress, write_run
 
 if TYPE_CHECKING:
@@ -57,13 +57,8 @@ def live(
         typer.echo(f"Interrupted. What happened so far: {report}", err=True)
         raise typer.Exit(INTERRUPTED)
     if done.unavailable is not None:
-        raise _unreachable(f"{done.unavailable}\nWhat was judged before: {report}")
+        raise Unreachable(f"{done.unavailable}\nWhat was judged before: {report}")
     conclude(done.run.results, as_json, report)
-
-
-def _unreachable(text: str) -> Unreachable:
-    """An error to be raised; its lines stay lines, and nothing in them can act on the terminal."""
-    return Unreachable("error: " + "\n".join(map(visible, text.splitlines())))
 
 
 def _set_up() -> None:
@@ -78,7 +73,7 @@ def _set_up() -> None:
     except JavaMissing as missing:
         raise bad_input(str(missing)) from None
     except ServerUnavailable as problem:
-        raise _unreachable(str(problem)) from None
+        raise Unreachable(str(problem)) from None
 
 
 def _run(
@@ -96,7 +91,7 @@ def _run(
         with _told(len(designs)) as (on_design, waiting_for):
             return run_live(scenario, workload, used, designs, replay, on_design, waiting_for)
     except ServerUnavailable as problem:
-        raise _unreachable(str(problem)) from None
+        raise Unreachable(str(problem)) from None
     except DesignFailed as failure:
         if failure.design in listed:
             raise
