@@ -52,20 +52,32 @@ def parallel(replications: int) -> dict[str, float]:
     """
     vary = "kafka.mirror_lag: [5 ms, 50 ms, 100 ms, 200 ms]"
     plan = plan_of(200, "bus/regional-deltas, db/atomic-update", vary, replications)
-    one = wall_s(plan, lambda: LocalProcesses(1))
+    operations = sum(point.operations for point in plan.points) * replications * len(plan.designs)
+    one, one_cpu = cost_s(plan, lambda: LocalProcesses(1))
+    two, two_cpu = cost_s(plan, lambda: LocalProcesses(2))
+    dask, dask_cpu = cost_s(plan, lambda: connect(LOCAL, 2))
     return {
         "one_process_wall_s": round(one, 1),
-        "two_processes_times_one": round(one / wall_s(plan, lambda: LocalProcesses(2)), 2),
-        "dask_two_workers_times_one": round(one / wall_s(plan, lambda: connect(LOCAL, 2)), 2),
+        "two_processes_times_one": round(one / two, 2),
+        "dask_two_workers_times_one": round(one / dask, 2),
+        "cpu_us_per_operation_one_process": round(1e6 * one_cpu / operations, 1),
+        "cpu_us_per_operation_two_processes": round(1e6 * two_cpu / operations, 1),
+        "cpu_us_per_operation_dask": round(1e6 * dask_cpu / operations, 1),
     }
 
 
-def wall_s(plan: Plan, workers: Callable[[], Workers]) -> float:
-    """Seconds from the start of a sweep to its document."""
+def cost_s(plan: Plan, workers: Callable[[], Workers]) -> tuple[float, float]:
+    """Seconds from the start of a sweep to its document, and the CPU seconds of all processes that took part."""
     with tempfile.TemporaryDirectory() as folder:
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), _cpu_s()
         run_sweep(plan, Path(folder), workers, "")
-        return time.perf_counter() - begun
+        return time.perf_counter() - begun, _cpu_s() - cpu
+
+
+def _cpu_s() -> float:
+    """CPU seconds of this process and of those that it has waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def starting() -> dict[str, float]:

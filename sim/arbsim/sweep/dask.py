@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import signal
-from concurrent.futures import Executor
+from concurrent.futures import CancelledError, Executor
 from contextlib import ExitStack
 from typing import Any
 
@@ -44,8 +46,11 @@ class DaskCluster:
         return self._executor
 
     def lost(self, error: BaseException) -> bool:
-        """A task that Dask gave up (KilledWorker) takes no other with it."""
-        if self._client.status != "running":
+        """A task that Dask gave up (KilledWorker) takes no other with it.
+
+        We cancel nothing, so a task that was cancelled was lost with the scheduler.
+        """
+        if self._client.status != "running" or isinstance(error, CancelledError | asyncio.CancelledError):
             raise ClusterError("the connection to the Dask scheduler was lost")
         return False
 
@@ -69,15 +74,24 @@ def connect(address: str, local_workers: int) -> DaskCluster:
         if address == LOCAL:
             cluster = _start_local(dask, local_workers)
             undo.callback(cluster.close)
-        try:
-            client = dask.Client(cluster or address, timeout=CONNECT_S)
-        except (OSError, ValueError, TimeoutError) as error:
-            raise ClusterError(f"no Dask scheduler answers at {address} ({type(error).__name__})") from None
+        client = _client(dask, cluster or address, address)
         undo.callback(client.close)
         _check_workers(client, address)
         connected = DaskCluster(client, cluster)
         undo.pop_all()
     return connected
+
+
+def _client(dask: Any, where: Any, address: str) -> Any:
+    """Return a connected client. Raises ClusterError where nobody answers."""
+    try:
+        return dask.Client(where, timeout=CONNECT_S)
+    except (OSError, ValueError, TimeoutError) as error:
+        why = type(error).__name__
+    # A client that failed to connect stops its event loop when it is collected. Collected while another client
+    # starts, it waits for a lock that this one holds, for ever; so let it go now.
+    gc.collect()
+    raise ClusterError(f"no Dask scheduler answers at {address} ({why})")
 
 
 def _start_local(dask: Any, workers: int) -> Any:
