@@ -18,6 +18,7 @@ class ActiveActive(AtomicUpdate):
     """
 
     name = "db/active-active"
+    isolated_tasks = True
     agreement = "asynchronous"
     summary = (
         "Each region writes to its own database; asynchronous replication links them, and the last"

@@ -14,6 +14,7 @@ class AtomicUpdate(DatabaseDesign):
     """BEGIN, the predicate UPDATE, COMMIT: three round trips of the client."""
 
     name = "db/atomic-update"
+    isolated_tasks = True
     summary = (
         "One UPDATE under READ COMMITTED checks the rule and writes; the loser waits for the winner, then"
         " updates no row."

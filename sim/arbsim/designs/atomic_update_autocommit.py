@@ -15,6 +15,7 @@ class AtomicUpdateAutocommit(AtomicUpdate):
     """The predicate UPDATE by itself: one round trip of the client. A transfer still needs a transaction."""
 
     name = "db/atomic-update-autocommit"
+    isolated_tasks = True
     summary = (
         "The same UPDATE without BEGIN and COMMIT: the statement is its own transaction, in one round trip."
     )

@@ -20,6 +20,7 @@ class LogFold(Design):
     """
 
     name = "bus/log-fold"
+    isolated_tasks = True
     family = "bus"
     agreement = "synchronous"
     summary = (

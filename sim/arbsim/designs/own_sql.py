@@ -31,6 +31,7 @@ class OwnSql(Design):
     """Runs the steps that the scenario gives for each kind of operation, in one transaction."""
 
     name = "sql"
+    isolated_tasks = True
     family = "db"
     agreement: ClassVar[Agreement] = "synchronous"
     summary = "A transaction of the scenario's own, as SQL."

@@ -23,6 +23,7 @@ class ReadModel(LocalRequests):
     """
 
     name = "db/read-model"
+    isolated_tasks = True
     family = "db"
     agreement = "asynchronous"
     summary = (

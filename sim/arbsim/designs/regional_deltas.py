@@ -20,6 +20,7 @@ class RegionalDeltas(LocalRequests):
     """Deltas commute, so all regions agree in the end; the rule is checked on a view that lags."""
 
     name = "bus/regional-deltas"
+    isolated_tasks = True
     family = "bus"
     agreement = "asynchronous"
     summary = (

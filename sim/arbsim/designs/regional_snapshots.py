@@ -20,6 +20,7 @@ class RegionalSnapshots(LocalRequests):
     """What is sent is a whole balance, so the older of two concurrent balances vanishes."""
 
     name = "bus/regional-snapshots"
+    isolated_tasks = True
     family = "bus"
     agreement = "asynchronous"
     summary = (

@@ -16,6 +16,7 @@ class SelectForUpdate(SelectThenUpdate):
     """The cure: the SELECT locks the row, so nobody comes between. Two accounts are locked in order of id."""
 
     name = "db/select-for-update"
+    isolated_tasks = True
     summary = (
         "SELECT ... FOR UPDATE locks the row before the application thinks; then even the absolute"
         " UPDATE is safe."

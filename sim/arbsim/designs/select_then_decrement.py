@@ -16,6 +16,7 @@ class SelectThenDecrement(ReadThenWrite):
     """The relative form: nothing is lost, but the check was made on an old balance. Only a CHECK stops it."""
 
     name = "db/select-then-decrement"
+    isolated_tasks = True
     summary = (
         "SELECT, think, then UPDATE ... SET balance = balance - amount: the check is stale; a CHECK"
         " constraint stops the overdraft with 23514, and without one it happens."

@@ -17,6 +17,7 @@ class SelectThenUpdate(ReadThenWrite):
     """The absolute form: the balance computed in the application overwrites whatever came between."""
 
     name = "db/select-then-update"
+    isolated_tasks = True
     summary = (
         "SELECT, think, then UPDATE ... SET balance = the new value: a concurrent change is overwritten"
         " in silence."

@@ -17,6 +17,7 @@ class Serializable(DatabaseDesign):
     """
 
     name = "db/serializable"
+    isolated_tasks = True
     summary = (
         "The transaction runs under SERIALIZABLE; where the database answers 40001 or 40P01 the"
         " application tries again."

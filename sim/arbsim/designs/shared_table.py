@@ -17,6 +17,7 @@ class SharedTable(SharedTableConsumer):
     """The fault is the read-then-write on the table, not the log."""
 
     name = "bus/shared-table"
+    isolated_tasks = True
     agreement = "asynchronous"
     summary = (
         "Consumers in every region read the balance from one shared table, decide in code and write the"

@@ -22,6 +22,7 @@ class SharedTableAtomic(SharedTableConsumer):
     """The cure: the predicate UPDATE, with the operation's id in the same transaction: repeats do nothing."""
 
     name = "bus/shared-table-atomic"
+    isolated_tasks = True
     agreement = "synchronous"
     summary = (
         "The same consumers, but the table decides: a predicate UPDATE with the operation's id in the"

@@ -44,6 +44,7 @@ class SingleWriter(Design):
     """
 
     name = "bus/single-writer"
+    isolated_tasks = True
     family = "bus"
     agreement = "synchronous"
     summary = (

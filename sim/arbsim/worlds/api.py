@@ -300,6 +300,10 @@ class Design(ABC):
     """Whether it claims that a read sees all that was acknowledged before."""
     own_order: ClassVar[str | None] = None
     """The order that the design itself gives to operations: "offset" or "commit"."""
+    isolated_tasks: ClassVar[bool] = False
+    """Whether tasks that run side by side in one part share nothing but the world, or only what belongs to an account
+    whose balance in the store they read or write in the same step. It lets a search through all orders tell more steps
+    apart. A subclass does not inherit it: it has to say so itself."""
 
     @abstractmethod
     def resources(self) -> Resources:

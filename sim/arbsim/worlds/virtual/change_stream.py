@@ -54,6 +54,7 @@ class ChangeStream:
         self._flushed: int | None = None
         self._started_ns = 0
         self._wake: Future[None] | None = None
+        self._mark = self._kernel.mark()
         universe.watch.followed = True
         universe.engine.on_commit.append(self._on_commit)
         self._task = self._start()
@@ -66,9 +67,11 @@ class ChangeStream:
         changes = tuple(change for change in commit.changes if change.table == ACCOUNTS)
         if not changes:
             return
+        self._kernel.touch(self._mark)
         self._committed += 1
         operation = commit.trace.operation if isinstance(commit.trace, Trace) else 0
-        self._slot.append(_Entry(self._committed, commit, changes, self._recorder.now_ns, operation))
+        now_ns = self._recorder.clock_ns(order_only=True)
+        self._slot.append(_Entry(self._committed, commit, changes, now_ns, operation))
         if self._wake is not None:
             wake, self._wake = self._wake, None
             wake.set(None)
@@ -82,6 +85,7 @@ class ChangeStream:
         await producer.start()
         self._started_ns = kernel.now_ns
         self._acknowledged.clear()
+        kernel.touch(self._mark)
         sent = self._flushed
         if sent is None:
             sent = self._committed
@@ -89,14 +93,17 @@ class ChangeStream:
             await self._snapshot(producer)
             self._acknowledged.append((kernel.now_ns, sent))
         while True:
+            kernel.touch(self._mark)
             if sent == self._committed:
                 self._wake = kernel.future()
                 await self._wake
             await kernel.sleep_ns(self._until_poll_ns())
+            kernel.touch(self._mark)
             entries = [entry for entry in self._slot if entry.number > sent]
             await kernel.sleep_ns(self._settings.lag_ns)
             for entry in entries:
                 await self._tell(producer, entry)
+            kernel.touch(self._mark)
             sent = entries[-1].number
             self._acknowledged.append((kernel.now_ns, sent))
             self._flush()
@@ -130,7 +137,7 @@ class ChangeStream:
         await producer.flush()
 
     def _times(self, entry: _Entry | None) -> tuple[int, int]:
-        now_ns = self._recorder.now_ns
+        now_ns = self._recorder.clock_ns(order_only=True)
         return EPOCH_NS + (now_ns if entry is None else entry.time_ns), EPOCH_NS + now_ns
 
     def _send(self, producer: Producer, event: cdc.ChangeEvent, operation: int) -> None:
@@ -160,6 +167,7 @@ class ChangeStream:
         """Kill the connector at its times, and start it again after a while."""
         for at_ns in sorted(self._settings.restart_at_ns):
             await self._kernel.sleep_ns(max(0, at_ns - self._recorder.now_ns))
+            self._kernel.touch(self._mark)
             self._flush()
             self._task.close()
             self._wake = None

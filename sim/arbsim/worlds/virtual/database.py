@@ -27,7 +27,7 @@ from arbsim.worlds.virtual.records import Record
 from arbsim.worlds.virtual.settings import DatabaseSettings
 from arbsim.worlds.virtual.sql.engine import Engine, Session, Waiting
 from arbsim.worlds.virtual.sql.errors import SqlError
-from arbsim.worlds.virtual.sql.locks import Trip
+from arbsim.worlds.virtual.sql.locks import Trip, Waiter
 from arbsim.worlds.virtual.sql.results import Commit, Result
 from arbsim.worlds.virtual.sql.storage import Version
 from arbsim.worlds.virtual.sql.transactions import SERIALIZABLE
@@ -430,14 +430,31 @@ class Connection:
         if isinstance(trace, Trace) and trace.operation:
             self._waits.setdefault(trace.operation, universe.recorder.now_ns)
 
-        def check(_: object) -> None:
-            if waiting.session.wait is wait:
-                universe.engine.detect_deadlock(waiting)
-                # PostgreSQL looks once; YugabyteDB sends probes as long as the wait lasts.
-                if universe.distributed and waiting.session.wait is wait:
-                    Timer(kernel, universe.deadlock_ns).callbacks.append(check)
+        assert wait is not None
+        Timer(kernel, universe.deadlock_ns).callbacks.append(DeadlockCheck(universe, waiting, wait))
 
-        Timer(kernel, universe.deadlock_ns).callbacks.append(check)
+
+class DeadlockCheck:
+    """Looks for a deadlock some time after a wait began, if the wait still lasts."""
+
+    __slots__ = ("_universe", "_wait", "_waiting")
+
+    def __init__(self, universe: Universe, waiting: Waiting, wait: Waiter) -> None:
+        self._universe = universe
+        self._waiting = waiting
+        self._wait = wait
+
+    def __call__(self, _: object) -> None:
+        """Look, and look again later where that is how the database does it."""
+        session, universe = self._waiting.session, self._universe
+        universe.engine.detect_deadlock(self._waiting, self._wait)
+        # PostgreSQL looks once; YugabyteDB sends probes as long as the wait lasts.
+        if universe.distributed and session.wait is self._wait:
+            Timer(universe.kernel, universe.deadlock_ns).callbacks.append(self)
+
+    def ready(self) -> bool:
+        """Whether it would find one."""
+        return self._universe.engine.deadlocked(self._waiting, self._wait)
 
 
 class Path:

@@ -117,6 +117,23 @@ class Kernel(simpy.Environment):
         """Return an async context manager that raises TimeoutError when its body takes longer."""
         return Deadline(self, delay_ns)
 
+    def clock_ns(self, *, order_only: bool = False) -> int:
+        """Read the clock in order to decide something by it, or to stamp something that others may decide by.
+
+        ``order_only``: what is done with it depends on nothing but which reading was earlier.
+        """
+        return self.now_ns
+
+    # In virtual time one thing happens after the other, and nobody asks what two of them share. The exhaustive world
+    # must know: a forgotten object makes it call a search complete that is not.
+
+    def mark(self) -> int:
+        """Return the name of a new shared object."""
+        return 0
+
+    def touch(self, mark: int, part: int = 0, *, write: bool = True) -> None:
+        """Say that the running code reads or writes a shared object, or one part of it."""
+
     def run_until_quiet(self, horizon_ns: int) -> bool:
         """Run until only idle timers are left, or until ``horizon_ns``. Return whether it became quiet."""
         queue, step = self._queue, self.step

@@ -34,6 +34,10 @@ class Network:
             for target in regions
         }
 
+    def channel(self, source: str, target: str) -> Channel:
+        """One direction of a new connection."""
+        return Channel(self.kernel, self.link(source, target))
+
     def link(self, source: str, target: str) -> Link:
         """The way from one region to another (or to another node of the same region)."""
         return self._links[source, target]

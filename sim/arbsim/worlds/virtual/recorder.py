@@ -33,6 +33,10 @@ class Recorder:
         """Virtual time since the workload began."""
         return self.kernel._now - self.start_ns  # type: ignore[return-value]  # asked for all the time
 
+    def clock_ns(self, *, order_only: bool = False) -> int:
+        """What a clock shows, in nanoseconds since the workload began (see the kernel)."""
+        return self.kernel.clock_ns(order_only=order_only) - self.start_ns
+
     @contextmanager
     def working_on(self, operation: int, salt: int, own_order: int | None) -> Iterator[None]:
         """Let the running task work on an operation; note what it decided on when it is done."""
@@ -90,9 +94,11 @@ class RegionStore:
         self._balances = {account: from_cents(cents) for account, cents in opening.items()}
         self._cents = dict(opening)
         self._rows = dict.fromkeys(opening, OPENING)
+        self._mark = self._kernel.mark()
 
     def get(self, account: int) -> Decimal:
         """Return the balance."""
+        self._kernel.touch(self._mark, account, write=False)
         balance = self._balances[account]
         trace = self._kernel.trace
         if trace.operation:
@@ -101,6 +107,7 @@ class RegionStore:
 
     def put(self, account: int, balance: Decimal) -> None:
         """Write a balance that was computed from the last ``get``."""
+        self._kernel.touch(self._mark, account)
         self._balances[account] = balance
         cents = self._cents[account] = to_cents(balance)
         trace = self._kernel.trace
@@ -110,6 +117,7 @@ class RegionStore:
 
     def adopt(self, account: int, balance: Decimal, transaction: int | None = None) -> None:
         """Take over the balance that the operation at work, or a database's transaction, wrote elsewhere."""
+        self._kernel.touch(self._mark, account)
         self._balances[account] = balance
         cents = self._cents[account] = to_cents(balance)
         if transaction is None:
@@ -121,6 +129,7 @@ class RegionStore:
 
     def supersede(self, account: int) -> None:
         """Note that the operation at work arrived here too late."""
+        self._kernel.touch(self._mark, account)
         operation = self._kernel.trace.operation
         cents = self._cents[account]
         self._recorder.adopted(operation, account, self._code, cents, EffectKind.SUPERSEDED)

@@ -34,7 +34,7 @@ class VirtualClock:
 
     def time_ns(self) -> int:
         """Nanoseconds since the epoch; the workload begins at EPOCH_NS."""
-        return EPOCH_NS + self._recorder.now_ns
+        return EPOCH_NS + self._recorder.clock_ns()
 
 
 class Places:
@@ -188,10 +188,12 @@ class Messaging:
         self._kernel = kernel
         self._is_ours = is_ours
         self._replies: dict[tuple[str, str], RepliesReader] = {}
+        self._mark = kernel.mark()
 
     def replies(self, topic: str, cluster: str) -> RepliesReader:
         """Open the reader of a reply topic, or return the one that is open."""
         place = (topic, cluster)
+        self._kernel.touch(self._mark, write=place not in self._replies)
         if place not in self._replies:
             reader = self._replies[place] = RepliesReader(self._kernel)
             self._kernel.spawn(reader.read(self.kafka, topic, cluster, self._is_ours), Trace(0))

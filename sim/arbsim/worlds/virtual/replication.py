@@ -28,6 +28,7 @@ class Replica:
         self.links: list[tuple[Replica, Channel]] = []
         self._stamps: dict[int, _Stamp] = {}
         self._salt = purpose(f"replication/{region}") >> 16
+        self._mark = universe.kernel.mark()
         universe.engine.on_commit.append(self.committed)
 
     def committed(self, commit: Commit) -> None:
@@ -36,7 +37,8 @@ class Replica:
         changes = [change for change in commit.changes if change.table == ACCOUNTS]
         if not changes or not isinstance(trace, Trace) or not trace.operation:
             return
-        stamp = (universe.kernel.now_ns, self.region, commit.sequence)
+        universe.kernel.touch(self._mark)
+        stamp = (universe.kernel.clock_ns(order_only=True), self.region, commit.sequence)
         for change in changes:
             self._stamps[change.version.key[0]] = stamp
         weather = Trace(trace.operation, self._salt)
@@ -55,6 +57,7 @@ class Replica:
 
     def receive(self, change: Change, stamp: _Stamp, operation: int) -> None:
         """Take over a row from another database, unless a later writer has won here already."""
+        self.universe.kernel.touch(self._mark)
         account = change.version.key[0]
         wins = stamp > self._stamps.get(account, (0, "", 0))
         if wins:
@@ -66,8 +69,7 @@ def link(universes: Mapping[str, Universe]) -> None:
     """Link the databases of some regions, each with each."""
     replicas = [Replica(region, universe) for region, universe in universes.items()]
     for source in replicas:
-        network, kernel = source.universe.network, source.universe.kernel
+        network = source.universe.network
         for target in replicas:
             if target is not source:
-                channel = Channel(kernel, network.link(source.region, target.region))
-                source.links.append((target, channel))
+                source.links.append((target, network.channel(source.region, target.region)))

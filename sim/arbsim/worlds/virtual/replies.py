@@ -17,11 +17,13 @@ class Replies:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self._mark = kernel.mark()
         self._waiting: dict[int, Future[Mapping[str, Any]]] = {}
         self._early: dict[int, Mapping[str, Any]] = {}
 
     async def wait_for(self, operation_id: int) -> Mapping[str, Any]:
         """Return the reply to this operation; one that came before it was waited for is kept."""
+        self._kernel.touch(self._mark, operation_id)
         early = self._early.pop(operation_id, None)
         if early is not None:
             return early
@@ -41,6 +43,7 @@ class Replies:
             for batch in (await consumer.getmany(timeout_ms=1000)).values():
                 for record in batch:
                     operation_id = int(record.key)
+                    self._kernel.touch(self._mark, operation_id)
                     waiter = self._waiting.get(operation_id)
                     if waiter is not None:
                         waiter.set(json.loads(record.value))

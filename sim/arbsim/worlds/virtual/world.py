@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,14 +11,14 @@ from arbsim import cdc
 from arbsim.history import History
 from arbsim.model import Accepted, DesignCard, Operation, Outcome, Workload, fate_of, from_cents, to_cents
 from arbsim.worlds.api import Design, Topic
-from arbsim.worlds.virtual.database import Placement, Pool, Universe
+from arbsim.worlds.virtual.database import Placement, Universe
 from arbsim.worlds.virtual.draws import Draws
 from arbsim.worlds.virtual.kernel import NS_PER_MS, NS_PER_S, Kernel, Task, Trace
 from arbsim.worlds.virtual.network import Network
 from arbsim.worlds.virtual.recorder import Recorder, RegionStore
 from arbsim.worlds.virtual.region import EPOCH_NS, Messaging, Places, VirtualClock, VirtualRegion
 from arbsim.worlds.virtual.replication import link
-from arbsim.worlds.virtual.settings import Settings
+from arbsim.worlds.virtual.settings import DatabaseSettings, Settings
 from arbsim.worlds.virtual.sql.engine import Engine
 
 if TYPE_CHECKING:
@@ -42,13 +43,10 @@ class VirtualWorld:
         self.design = design
         self.settings = settings
         self.workload = workload
-        self.kernel = Kernel()
+        self.kernel = self._build_kernel()
         self.history = History(card, workload)
         self.recorder = Recorder(self.kernel, self.history)
-        self.draws = Draws(settings.seed)
-        self.network = Network(
-            self.kernel, self.draws, settings.regions, settings.round_trip_ns, settings.jitter_ppm
-        )
+        self.network = self._build_network()
         self.resources = design.resources()
         self.universes = self._build_universes()
         self.distinct_universes = tuple(dict.fromkeys(self.universes.values()))
@@ -58,6 +56,18 @@ class VirtualWorld:
         self.services: list[Task[Any]] = []
         opening = {account: from_cents(cents) for account, cents in workload.accounts.items()}
         self.places = Places(settings.regions, settings.client_regions, settings.kafka_leader, opening)
+
+    # -- what every design needs -----------------------------------------------------------------------
+
+    def _build_kernel(self) -> Kernel:
+        return Kernel()
+
+    def _build_network(self) -> Network:
+        settings = self.settings
+        draws = Draws(settings.seed)
+        return Network(self.kernel, draws, settings.regions, settings.round_trip_ns, settings.jitter_ppm)
+
+    universe_type = Universe
 
     # -- what the design asked for ---------------------------------------------------------------------
 
@@ -81,17 +91,20 @@ class VirtualWorld:
         database = self.settings.database
         if self.resources.dialect is not None:
             database = replace(database, dialect=self.resources.dialect)
-        engine = Engine(
+        engine = self._build_engine(database)
+        universe = self.universe_type(self.recorder, self.network, database, engine, placement, store)
+        universe.watch.create((database.table, *self.resources.tables), self.resources.check)
+        universe.watch.seed(self.workload.accounts)
+        return universe
+
+    def _build_engine(self, database: DatabaseSettings) -> Engine:
+        return Engine(
             database.dialect,
             now=self._wall_clock,
             max_query_layer_retries=database.query_layer_retries,
             read_committed=database.read_committed,
             split_writes=True,
         )
-        universe = Universe(self.recorder, self.network, database, engine, placement, store)
-        universe.watch.create((database.table, *self.resources.tables), self.resources.check)
-        universe.watch.seed(self.workload.accounts)
-        return universe
 
     def _build_clusters(self) -> Clusters | None:
         """Build the clusters with the design's topics; None where it has none."""
@@ -101,10 +114,20 @@ class VirtualWorld:
         if not topics:
             return None
         # aiokafka costs a tenth of a second to import; a database design does not need it.
+        clusters = self._empty_clusters()
+        for topic in topics:
+            clusters.create_topic(topic.name, topic.cluster, topic.partitions, compacted=topic.seeded)
+            if topic.seeded:
+                clusters.seed(topic.name, topic.cluster, self._opening_records())
+            if topic.mirrored:
+                clusters.mirror(topic.name, topic.partitions, self.settings.client_regions)
+        return clusters
+
+    def _empty_clusters(self) -> Clusters:
         from arbsim.worlds.virtual.kafka.clusters import Clusters
 
         settings = self.settings
-        clusters = Clusters(
+        return Clusters(
             self.kernel,
             self.network,
             settings.kafka,
@@ -112,13 +135,6 @@ class VirtualWorld:
             settings.kafka_leader,
             settings.replicated,
         )
-        for topic in topics:
-            clusters.create_topic(topic.name, topic.cluster, topic.partitions, compacted=topic.seeded)
-            if topic.seeded:
-                clusters.seed(topic.name, topic.cluster, self._opening_records())
-            if topic.mirrored:
-                clusters.mirror(topic.name, topic.partitions, settings.client_regions)
-        return clusters
 
     def _build_change_stream(self) -> ChangeStream | None:
         if not self.resources.change_stream or self.clusters is None:
@@ -141,17 +157,21 @@ class VirtualWorld:
             return None
         from arbsim.worlds.virtual.kafka.clusters import RegionKafka
 
-        clock = VirtualClock(self.recorder)
-        kafka = RegionKafka(self.clusters, region, lambda: clock.time_ns() // NS_PER_MS)
+        kafka = RegionKafka(self.clusters, region, self._stamps())
         operations = self.workload.operations
         return Messaging(self.kernel, kafka, region, lambda number: operations[number - 1].region == region)
+
+    def _stamps(self) -> Callable[[], int]:
+        """What gives records their timestamps, in milliseconds."""
+        clock = VirtualClock(self.recorder)
+        return lambda: clock.time_ns() // NS_PER_MS
 
     def _wall_clock(self) -> datetime:
         return _EPOCH + timedelta(microseconds=self.recorder.now_ns // 1000)
 
     def _region(self, name: str, role: str) -> VirtualRegion:
         universe = self.universes.get(name)
-        pool: Pool | None = universe.pool(name) if universe is not None else None
+        pool = universe.pool(name) if universe is not None else None
         store = self._store if role == "service" else None
         return VirtualRegion(name, role, self.places, self.recorder, pool, self._messaging(name), store)
 
@@ -165,15 +185,9 @@ class VirtualWorld:
     def run(self) -> History:
         """Start the services, then the clients; go on until everything is quiet."""
         kernel, settings = self.kernel, self.settings
-        for name in settings.regions:
-            self.services.append(kernel.spawn(self.design.serve(self._region(name, "service"))))
-        clients = {name: self._region(name, "client") for name in settings.client_regions}
-        for client in clients.values():
-            kernel.spawn(self.design.connect(client))
+        clients = self._begin()
         kernel.run_until_quiet(settings.horizon_ns)
-        self.recorder.start_ns = kernel.now_ns
-        self.network.messages = self.network.wan_messages = 0
-        self.history.statements.clear()
+        self._begin_to_count()
         kernel.spawn(self._arrivals(clients))
         if self.change_stream is not None:
             kernel.spawn(self.change_stream.restarts())
@@ -181,6 +195,22 @@ class VirtualWorld:
         quiet = kernel.run_until_quiet(kernel.now_ns + last_ns + settings.horizon_ns)
         self._finish(quiet)
         return self.history
+
+    def _begin(self) -> dict[str, VirtualRegion]:
+        """Start the services, and let the clients connect; return the clients' regions."""
+        kernel, settings = self.kernel, self.settings
+        for name in settings.regions:
+            self.services.append(kernel.spawn(self.design.serve(self._region(name, "service"))))
+        clients = {name: self._region(name, "client") for name in settings.client_regions}
+        for client in clients.values():
+            kernel.spawn(self.design.connect(client))
+        return clients
+
+    def _begin_to_count(self) -> None:
+        """The workload begins now: what it took to get here counts for nothing."""
+        self.recorder.start_ns = self.kernel.now_ns
+        self.network.messages = self.network.wan_messages = 0
+        self.history.statements.clear()
 
     async def _arrivals(self, clients: dict[str, VirtualRegion]) -> None:
         """Let each client begin its operation at its time."""

@@ -52,8 +52,12 @@ class Cluster:
         self.leader = leader
         self.groups: dict[str, Group] = {}
         self.transactional: dict[str, Producer] = {}
+        self.mark = kernel.mark()
         self._topics: dict[str, list[Partition]] = {}
         self._replicas = [network.link(leader, region) for region in replica_regions]
+
+    def opened(self, acks: int | str) -> None:
+        """A producer that waits for so many acknowledgements opens."""
 
     def create_topic(self, name: str, partitions: int, compacted: bool = False) -> None:
         """Create a topic; an existing one stays as it is."""
@@ -86,6 +90,7 @@ class Cluster:
 
     def group(self, group_id: str) -> Group:
         """The coordinator's state of a consumer group."""
+        self.kernel.touch(self.mark, write=group_id not in self.groups)
         if group_id not in self.groups:
             self.groups[group_id] = Group(self)
         return self.groups[group_id]
@@ -116,15 +121,18 @@ class Group:
         self.members: list[Consumer] = []
         self._joined: list[Callable[[], None]] = []
         self._rebalancing = False
+        self.mark = cluster.kernel.mark()
 
     def join(self, member: Consumer, then: Callable[[], None]) -> None:
         """Add a member; ``then`` is called when the rebalance is over and every member has its partitions."""
+        self.cluster.kernel.touch(self.mark)
         self.members.append(member)
         self._joined.append(then)
         self._begin()
 
     def leave(self, member: Consumer) -> None:
         """Remove a member; the others share its partitions after a rebalance."""
+        self.cluster.kernel.touch(self.mark)
         if member in self.members:
             self.members.remove(member)
             if self.members:
@@ -141,8 +149,10 @@ class Group:
 
     async def _rebalance(self) -> None:
         """Take every partition away, then deal them out anew."""
+        self.cluster.kernel.touch(self.mark)
         for member in list(self.members):
             await member.revoked()
+        self.cluster.kernel.touch(self.mark)
         self._rebalancing = False
         self.generation += 1
         joined, self._joined = self._joined, []

@@ -20,6 +20,8 @@ class Clusters:
     in-sync replica in every other region (with one region, in its other zones).
     """
 
+    cluster_type = Cluster
+
     def __init__(
         self,
         kernel: Kernel,
@@ -32,12 +34,13 @@ class Clusters:
         """``replicated`` False leaves the stretched cluster without replicas."""
         self.kernel = kernel
         self.regions = regions
+        cluster = self.cluster_type
         self._by_name = {
-            region: Cluster(region, kernel, network, timings, region, (region, region)) for region in regions
+            region: cluster(region, kernel, network, timings, region, (region, region)) for region in regions
         }
         others = [region for region in regions if region != leader] or [leader, leader]
         replicas = others if replicated else []
-        self._by_name[STRETCHED] = Cluster(STRETCHED, kernel, network, timings, leader, replicas)
+        self._by_name[STRETCHED] = cluster(STRETCHED, kernel, network, timings, leader, replicas)
 
     def of(self, cluster: str, region: str) -> Cluster:
         """The cluster that a region means by "local", "stretched", or a region's name."""
@@ -94,7 +97,7 @@ def _copy(producer: Producer, topic: str, record: ConsumerRecord) -> None:
         record.value,
         record.key,
         record.partition,
-        record.timestamp,
+        record.stamp_ms,
         record.headers,
         record.operation,
     )
@@ -108,6 +111,7 @@ class RegionKafka:
         self._region = region
         self._clock_ms = clock_ms
         self._producers: dict[tuple[Any, ...], Producer] = {}
+        self._mark = clusters.kernel.mark()
 
     async def producer(
         self,
@@ -120,6 +124,8 @@ class RegionKafka:
     ) -> Producer:
         """Open a producer, or return the one that is open with these settings."""
         settings = (cluster, acks, enable_idempotence, linger_ms)
+        if transactional_id is None:
+            self._clusters.kernel.touch(self._mark, write=settings not in self._producers)
         if transactional_id is None and settings in self._producers:
             return self._producers[settings]
         producer = Producer(

@@ -62,6 +62,7 @@ class Consumer:
         self._committed_at_ns = 0
         self._taker: Future[None] | None = None
         self._stopped = False
+        self._mark = self._kernel.mark()
 
     async def start(self) -> None:
         """Connect, join the group where there is one, and begin to fetch."""
@@ -103,6 +104,7 @@ class Consumer:
                 await answer
 
     def _take_over(self, partitions: list[Partition]) -> None:
+        self._kernel.touch(self._mark)
         self._let_go()
         self._partitions = partitions
         for partition in partitions:
@@ -111,6 +113,7 @@ class Consumer:
         self._fetch()
 
     def _let_go(self) -> None:
+        self._kernel.touch(self._mark)
         self._forget_fetch()
         for partition in self._partitions:
             partition.readers.remove(self)
@@ -119,6 +122,7 @@ class Consumer:
 
     def _first_position(self, partition: Partition) -> int:
         if self._group is not None:
+            self._kernel.touch(self._group.mark, write=False)
             committed = self._group.offsets.get((partition.topic, partition.number))
             if committed is not None:
                 return committed
@@ -135,7 +139,7 @@ class Consumer:
         self._round += 1
         self._fetching = self._round
         trace = Trace(0, self._salt + (self._round << 24))
-        Timer(self._kernel, self._there.delay_ns(trace)).callbacks.append(_Arrival(self, self._round).reached)
+        Timer(self._kernel, self._there.delay_ns(trace)).callbacks.append(_Arrival(self, self._round))
 
     def _forget_fetch(self) -> None:
         """What is under way belongs to an older assignment or position."""
@@ -147,6 +151,7 @@ class Consumer:
 
     def reached_broker(self, round_: int) -> None:
         """The fetch is at the leaders: they answer if they have something, else they hold it."""
+        self._kernel.touch(self._mark)
         if round_ != self._fetching:
             return
         fetched = self._collect()
@@ -158,6 +163,10 @@ class Consumer:
         for partition in self._partitions:
             partition.waiting.append(self)
 
+    def can_answer(self, round_: int) -> bool:
+        """Whether the leaders would answer this fetch at once."""
+        return round_ != self._fetching or bool(self._collect())
+
     def on_data(self) -> None:
         """New records are visible somewhere: the held fetch is answered.
 
@@ -165,6 +174,7 @@ class Consumer:
         round trip; what arrives in that gap waits for it. Nobody has to wake up for that: it follows from how
         long ago the first fetch arrived.
         """
+        self._kernel.touch(self._mark)
         for partition in self._partitions:
             if self in partition.waiting:
                 partition.waiting.remove(self)
@@ -175,7 +185,7 @@ class Consumer:
         if phase_ns < held_ns or cycle_ns == 0:
             self.reached_broker(round_)
         else:
-            Timer(self._kernel, cycle_ns - phase_ns).callbacks.append(_Arrival(self, round_).reached)
+            Timer(self._kernel, cycle_ns - phase_ns).callbacks.append(_Arrival(self, round_))
 
     def _collect(self) -> _Fetched:
         fetched: _Fetched = []
@@ -196,6 +206,7 @@ class Consumer:
         trace = Trace(operation, self._salt + (0 if operation else round_ << 24))
 
         def received(_: object) -> None:
+            self._kernel.touch(self._mark)
             if round_ == self._fetching:
                 self._receive(fetched)
 
@@ -220,6 +231,7 @@ class Consumer:
         self, *partitions: Any, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[Any, list[Any]]:
         """Return what is there, by partition; wait for it at most ``timeout_ms``."""
+        self._kernel.touch(self._mark)
         self._check_running()
         self._commit_by_itself()
         if not self._buffer and timeout_ms:
@@ -238,6 +250,7 @@ class Consumer:
         await waiter
 
     def _take(self, wanted: set[Any], room: int) -> dict[Any, list[Any]]:
+        self._kernel.touch(self._mark)
         taken: dict[Any, list[Any]] = {}
         for partition in list(self._buffer):
             name = _name(partition)
@@ -260,6 +273,7 @@ class Consumer:
             return
         if self._kernel.now_ns - self._committed_at_ns >= _AUTO_COMMIT_NS:
             self._committed_at_ns = self._kernel.now_ns
+            self._kernel.touch(self._group.mark)
             positions = self._positions.items()
             self._group.offsets.update({(part.topic, part.number): at for part, at in positions})
 
@@ -288,6 +302,7 @@ class Consumer:
             offsets = {_name(partition): at for partition, at in self._positions.items()}
         generation = self._generation
         await self._round_trip()
+        self._kernel.touch(self._group.mark)
         if generation != self._group.generation:
             raise CommitFailedError
         self._group.offsets.update({(tp.topic, tp.partition): at for tp, at in offsets.items()})
@@ -297,6 +312,7 @@ class Consumer:
         if self._group is None:
             raise IllegalOperation("Requires group_id")
         await self._round_trip()
+        self._kernel.touch(self._group.mark, write=False)
         return self._group.offsets.get((partition.topic, partition.partition))
 
     async def position(self, partition: Any) -> int:
@@ -307,6 +323,7 @@ class Consumer:
         """Go on from an offset."""
         if offset < 0:
             raise ValueError("Offset must be a positive integer")
+        self._kernel.touch(self._mark)
         found = self._find(partition)
         self._forget_fetch()
         self._positions[found] = offset
@@ -330,6 +347,7 @@ class Consumer:
 
     async def stop(self) -> None:
         """Leave the group and stop reading."""
+        self._kernel.touch(self._mark)
         if not self._stopped:
             self._stopped = True
             self._let_go()
@@ -367,8 +385,13 @@ class _Arrival:
         self._consumer = consumer
         self._round = round_
 
-    def reached(self, _: object) -> None:
+    def __call__(self, _: object) -> None:
+        """The fetch is at the leaders."""
         self._consumer.reached_broker(self._round)
+
+    def ready(self) -> bool:
+        """Whether anything would come of it now: a fetch that finds nothing waits."""
+        return self._consumer.can_answer(self._round)
 
 
 def _name(partition: Partition) -> TopicPartition:

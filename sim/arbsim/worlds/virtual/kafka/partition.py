@@ -28,7 +28,7 @@ class ConsumerRecord:
         "offset",
         "operation",
         "partition",
-        "timestamp",
+        "stamp_ms",
         "timestamp_type",
         "topic",
         "transaction",
@@ -49,7 +49,7 @@ class ConsumerRecord:
         self.topic = topic
         self.partition = partition
         self.offset = -1
-        self.timestamp = timestamp_ms
+        self.stamp_ms = timestamp_ms
         self.timestamp_type = 0
         self.key = key
         self.value = value
@@ -57,6 +57,11 @@ class ConsumerRecord:
         self.operation = operation
         self.transaction = transaction
         self.is_marker = False
+
+    @property
+    def timestamp(self) -> int:
+        """When its producer says that it was made, in milliseconds since the epoch."""
+        return int(self.stamp_ms)
 
     def __repr__(self) -> str:
         return f"ConsumerRecord({self.topic}-{self.partition}@{self.offset} key={self.key!r} value={self.value!r})"
@@ -95,6 +100,7 @@ class Partition:
         self.readers: list[Reader] = []
         self.waiting: list[Reader] = []
         self._kernel = kernel
+        self._mark = kernel.mark()
         self._open: dict[Transaction, int] = {}
         self._replicated_at_ns = 0
         self._on_replicated: list[tuple[int, Callable[[], None]]] = []
@@ -106,6 +112,7 @@ class Partition:
 
         ``replication_ns``: how long until every in-sync replica has it. ``then`` is called when they do.
         """
+        self._kernel.touch(self._mark)
         first = self.next_offset
         for record in records:
             record.offset = self.next_offset
@@ -122,6 +129,7 @@ class Partition:
         return first
 
     def _replicated(self, _: object) -> None:
+        self._kernel.touch(self._mark)
         offset, then = self._on_replicated.pop(0)
         self.high_watermark = offset
         then()
@@ -154,6 +162,7 @@ class Partition:
 
     def visible_end(self, read_committed: bool) -> int:
         """The offset up to which a consumer may read."""
+        self._kernel.touch(self._mark, write=False)
         return self.last_stable_offset() if read_committed and self._open else self.high_watermark
 
     def read(self, offset: int, read_committed: bool, most: int) -> tuple[list[ConsumerRecord], int]:

@@ -17,7 +17,6 @@ from arbsim.worlds.virtual.draws import purpose
 from arbsim.worlds.virtual.kafka.cluster import Cluster, partition_of
 from arbsim.worlds.virtual.kafka.partition import ConsumerRecord, Partition, Transaction
 from arbsim.worlds.virtual.kernel import NS_PER_MS, Future, Raised, Timer, Trace
-from arbsim.worlds.virtual.network import Channel
 
 _Pending = tuple[ConsumerRecord, Future[Any]]
 
@@ -39,13 +38,14 @@ class Producer:
             raise ValueError("Invalid ACKS parameter")
         if (idempotent or transactional_id is not None) and acks not in (-1, "all"):
             raise ValueError(f"acks={acks} not supported if enable_idempotence=True")
+        cluster.opened(acks)
         self._cluster = cluster
         self._kernel = cluster.kernel
         self._clock_ms = clock_ms
         self._acks = -1 if acks == "all" else acks
         self._linger_ns = linger_ms * NS_PER_MS or cluster.timings.linger_ns
-        self._there = Channel(self._kernel, cluster.network.link(region, cluster.leader))
-        self._back = Channel(self._kernel, cluster.network.link(cluster.leader, region))
+        self._there = cluster.network.channel(region, cluster.leader)
+        self._back = cluster.network.channel(cluster.leader, region)
         self._salt = purpose(f"kafka/produce/{cluster.name}/{region}") >> 16
         self._requests = 0
         self._pending: dict[Partition, list[_Pending]] = {}
@@ -60,11 +60,14 @@ class Producer:
         self._touched: dict[Partition, bool] = {}  # whether the coordinator knows of it
         self._offsets: dict[str, dict[TopicPartition, int]] = {}
         self._free_at_ns = 0
+        self._mark = self._kernel.mark()
+        self._epoch = self._kernel.mark()  # whether it is fenced
 
     async def start(self) -> None:
         """Connect; a transactional producer fences the earlier one with its id."""
         await self._coordinator_call(write=self._transactional_id is not None)
         if self._transactional_id is not None:
+            self._kernel.touch(self._cluster.mark)
             older = self._cluster.transactional.get(self._transactional_id)
             if older is not None:
                 await older.fence()
@@ -108,6 +111,7 @@ class Producer:
         operation: int,
     ) -> Future[Any]:
         """Put a record of an operation into its partition's batch."""
+        self._kernel.touch(self._mark)
         self._check_open()
         if self._transactional_id is not None and self._transaction is None:
             raise IllegalOperation("Can't send messages while not in transaction")
@@ -138,6 +142,7 @@ class Producer:
         Timer(self._kernel, self._linger_ns).callbacks.append(self._dispatch)
 
     def _dispatch(self, _: object) -> None:
+        self._kernel.touch(self._mark)
         self._lingering = False
         if not self._pending or self._under_way:
             return
@@ -162,6 +167,7 @@ class Producer:
 
     def _append(self, partition: Partition, batch: list[_Pending], trace: Trace) -> None:
         """The leader appends a batch; it answers at once (acks=1) or when all in-sync replicas have it."""
+        self._kernel.touch(self._epoch, write=False)
         if self._fenced:
             self._answer(batch, Raised(ProducerFenced()), trace)
             return
@@ -181,6 +187,7 @@ class Producer:
         """Send the leader's answer back; then the next request may go."""
 
         def received(_: object) -> None:
+            self._kernel.touch(self._mark)
             for record, acknowledged in batch:
                 acknowledged.set(error or _metadata(record))
             self._under_way -= 1
@@ -199,6 +206,7 @@ class Producer:
 
     async def flush(self) -> None:
         """Wait until everything that was sent is acknowledged."""
+        self._kernel.touch(self._mark)
         if self._under_way or self._pending:
             waiter: Future[None] = self._kernel.future()
             self._idle.append(waiter)
@@ -206,6 +214,7 @@ class Producer:
 
     async def stop(self) -> None:
         """Flush and close."""
+        self._kernel.touch(self._mark)
         if not self._closed:
             await self.flush()
             self._closed = True
@@ -223,6 +232,7 @@ class Producer:
     async def begin_transaction(self) -> None:
         """Begin; as in aiokafka this is local. After a commit the coordinator first has to finish it."""
         self._check_transactional()
+        self._kernel.touch(self._mark)
         if self._transaction is not None:
             raise IllegalOperation("transaction is open already")
         self._transaction = Transaction()
@@ -263,6 +273,7 @@ class Producer:
 
     def _finish(self, transaction: Transaction, aborted: bool) -> None:
         """The coordinator writes the markers and the group's offsets."""
+        self._kernel.touch(self._mark)
         transaction.open = False
         transaction.aborted = aborted
         operation = 0
@@ -275,6 +286,7 @@ class Producer:
         if not aborted:
             for group_id, offsets in self._offsets.items():
                 group = self._cluster.group(group_id)
+                self._kernel.touch(group.mark)
                 group.offsets.update({(tp.topic, tp.partition): at for tp, at in offsets.items()})
         # The id takes no new transaction before the markers are written (CONCURRENT_TRANSACTIONS).
         self._free_at_ns = self._kernel.now_ns + latest_ns
@@ -301,6 +313,7 @@ class Producer:
 
     async def fence(self) -> None:
         """A newer producer took the id: nothing more is accepted, and the open transaction is aborted."""
+        self._kernel.touch(self._epoch)
         self._fenced = True
         if self._transaction is not None:
             transaction, self._transaction = self._transaction, None
@@ -312,6 +325,7 @@ class Producer:
         self._check_fenced()
 
     def _check_fenced(self) -> None:
+        self._kernel.touch(self._epoch, write=False)
         if self._fenced:
             raise ProducerFenced
 
@@ -341,7 +355,7 @@ def _metadata(record: ConsumerRecord) -> RecordMetadata:
         record.partition,
         TopicPartition(record.topic, record.partition),
         record.offset,
-        record.timestamp,
+        record.stamp_ms,
         record.timestamp_type,
         0,
     )

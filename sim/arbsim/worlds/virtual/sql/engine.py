@@ -86,18 +86,15 @@ class Engine:
         """A new connection."""
         return Session(self, name)
 
-    def detect_deadlock(self, waiting: Waiting) -> bool:
-        """What a server does some time after a wait began; True if there was a deadlock.
+    def detect_deadlock(self, waiting: Waiting, begun: Waiter | None = None) -> bool:
+        """What a server does some time after a wait (the one that has ``begun``) began; True if there was a deadlock.
 
         PostgreSQL ends the statement of whoever looks (40P01). YugabyteDB ends the youngest transaction of
         each ring that this one is part of (yugabyte-db issue 20976); a first statement restarts inside the server.
         """
-        session = waiting.session
-        wait = session.wait
-        if wait is None or session.waiting is not waiting:
+        wait = self._lasting(waiting, begun)
+        if wait is None:
             return False
-        if self.yugabyte and not (wait.tx.undo or wait.tx.predicates):
-            return False  # who holds nothing keeps nobody waiting; probes come often, so this comes first
         found = False
         while ring := cycle_through(wait, self.waiting):
             found = True
@@ -109,6 +106,21 @@ class Engine:
         if found:
             self.settle()
         return found
+
+    def deadlocked(self, waiting: Waiting, begun: Waiter | None = None) -> bool:
+        """Whether `detect_deadlock` would find one now."""
+        wait = self._lasting(waiting, begun)
+        return wait is not None and bool(cycle_through(wait, self.waiting))
+
+    def _lasting(self, waiting: Waiting, begun: Waiter | None) -> Waiter | None:
+        """The wait that a deadlock check is about, if it lasts and may keep others waiting."""
+        session = waiting.session
+        wait = session.wait
+        if wait is None or session.waiting is not waiting or (begun is not None and wait is not begun):
+            return None
+        if self.yugabyte and not (wait.tx.undo or wait.tx.predicates):
+            return None  # who holds nothing keeps nobody waiting; probes come often, so this comes first
+        return wait
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """The committed rows of a table, in key order."""

@@ -1,0 +1,397 @@
+"""A kernel without time: its queue is the set of steps that can be taken.
+
+A timer (a message, a sleep, a poll) is a *step*: it is taken when the search says so, whatever its delay. What follows
+from it at the same instant belongs to it. Time is a count of steps, so that a history has an order.
+
+Three rules keep the choices few, and none of them loses an outcome:
+
+- A step that touches nothing but a client's own state commutes with everything, so it is taken at once. Which kinds of
+  step are so is learned: all are thought to be until one of them is seen to touch something shared. Then the search
+  begins anew (:class:`Learned`); a search that ends has seen no exception.
+- A step that would find nothing to do (a poll of an empty log, a look for deadlocks where there is none) waits until
+  it would.
+- A message waits for the one before it on its connection.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
+
+from simpy.events import NORMAL, URGENT, Event
+
+from arbsim.worlds.exhaustive.steps import Names, Step
+from arbsim.worlds.virtual.kernel import Deadline, Future, IdleTimer, Kernel, Raised, Task, Timer, Trace
+
+T = TypeVar("T")
+
+TICK_NS = 1_000_000
+"""How much later one step is than the one before, and one reading of a clock than the one before."""
+
+JUMP_NS = 3_600_000_000_000
+"""How far the clock goes when it jumps: further than any timeout."""
+
+
+class LearnedMore(Exception):
+    """A run showed that a rule of the search does not hold here: it must begin anew."""
+
+
+@dataclass(slots=True)
+class Learned:
+    """What earlier runs have shown of a design. It only grows, so a search begins anew a few times at most.
+
+    ``shared_sites``: places in the code after which something shared is touched. ``clock_is_read``: somebody looks at
+    a clock. ``stamps_are_read``: at a record's timestamp. ``sql_time_decides``: a statement compares or returns a
+    time. ``scarce_pools``: a pool of connections may be empty. ``limits``: what this world leaves out, so that
+    nothing that is found here is true of every order.
+    """
+
+    names: Names = field(default_factory=Names)
+    shared_sites: set[object] = field(default_factory=set)
+    clock_is_read: bool = False
+    stamps_are_read: bool = False
+    sql_time_decides: bool = False
+    scarce_pools: bool = False
+    limits: dict[str, None] = field(default_factory=dict)
+    texts: dict[str, None] = field(default_factory=dict)
+    """Statements that were looked at already."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A step that can be taken, or waits until it can. ``after``: places of the steps that it comes after."""
+
+    name: int
+    event: Event
+    after: tuple[int, ...]
+    connection: Connection | None = None
+    touches: int = 0
+
+
+class Connection:
+    """One direction of a connection: the message that is under way, and those that wait behind it."""
+
+    __slots__ = ("behind", "delivered", "under_way")
+
+    def __init__(self) -> None:
+        self.under_way = False
+        self.delivered: int | None = None
+        self.behind: deque[_Entry] = deque()
+
+
+class ChoiceKernel(Kernel):
+    """Keeps the steps that can be taken, and what each touches when it is."""
+
+    def __init__(self, learned: Learned) -> None:
+        super().__init__()
+        self.learned = learned
+        self.names = learned.names
+        self.ready: dict[int, _Entry] = {}
+        self.connection: Connection | None = None
+        self.learned_more = False
+        self._urgent: deque[Event] = deque()
+        self._normal: deque[Event] = deque()
+        self._born: list[_Entry] = []
+        self._waiting: list[_Entry] = []
+        self._touches = 0
+        self._idle = False
+        self._maker = 0
+        self._children = 0
+        self._place: int | None = None
+        self._taken = 0
+        self._reads: set[int] = set()
+        self._writes: set[int] = set()
+        self._own: int | None = None
+        self._watching = True
+        self._crowded: dict[int, None] = {}
+        self._readings = 0
+        self._clock = 0
+        self.isolated = False
+
+    # -- names and touches -----------------------------------------------------------------------------
+
+    def mark(self) -> int:
+        """Return the name of a new shared object: the step that made it, and how many it had made before."""
+        self._children += 1
+        return self.names.of((self._maker, self._children))
+
+    def touch(self, mark: int, part: int = 0, *, write: bool = True) -> None:
+        """Note that the step that is being taken touches an object."""
+        if self._watching:
+            thing = self.names.of((mark, "part", part)) if part else mark
+            (self._writes if write else self._reads).add(thing)
+            if self._own is not None and mark != self._own:
+                self._own_no_more()
+
+    def touch_group(self, group: int) -> None:
+        """Note that a task of a group runs."""
+        self._writes.add(group)
+        if self._own is not None and (group != self._own or group in self._crowded):
+            self._own_no_more()
+
+    def _own_no_more(self) -> None:
+        """What was thought to touch nothing shared did."""
+        self.learned_more = True
+
+    # -- the clock -------------------------------------------------------------------------------------
+
+    def clock_ns(self, *, order_only: bool = False) -> int:
+        """Read the clock: a shared object, for later readings show more."""
+        self.touch(self._clock)
+        if not order_only and not self.learned.clock_is_read and self._place is not None:
+            self.learned.clock_is_read = self.learned_more = True  # now it must be able to jump
+        self._readings += 1
+        return self._start_ns + self._readings * TICK_NS
+
+    def begin(self) -> None:
+        """The search begins here: what is ready now are the first choices."""
+        self._start_ns = self.now_ns
+        self._clock = self.mark()
+        self._place = -1
+        if self.learned.clock_is_read:
+            jump = Timer(self, 1)
+            jump.callbacks.append(self._jump)
+
+    def _jump(self, _: Event) -> None:
+        """Much time passes, once."""
+        self.touch(self._clock)
+        self._readings += JUMP_NS // TICK_NS
+
+    _start_ns = 0
+
+    # -- what SimPy and the models ask for -------------------------------------------------------------
+
+    def schedule(self, event: Event, priority: Any = NORMAL, delay: Any = 0) -> None:
+        """Take an event into the queue of this instant, or a timer among the steps."""
+        if self._idle:
+            return
+        if delay == 0:
+            (self._urgent if priority == URGENT else self._normal).append(event)
+            return
+        connection, self.connection = self.connection, None
+        touches, self._touches = self._touches, 0
+        after = () if self._place is None or self._place < 0 else (self._place,)
+        self._born.append(_Entry(self.mark(), event, after, connection, touches))
+
+    def idle_ns(self, delay_ns: int) -> IdleTimer:
+        """Return a timer that never fires: a poll that finds nothing goes on waiting."""
+        self._idle = True
+        timer = IdleTimer(self, delay_ns)
+        self._idle = False
+        return timer
+
+    def future(self) -> Future[Any]:
+        """Return a Future; who sets it and who awaits it touch it."""
+        return SharedFuture(self)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T], trace: Trace | None = None) -> Task[T]:
+        """Run a coroutine. It may share Python objects with its parent, unless the design's tasks are isolated."""
+        parent = self._active_proc
+        if isinstance(parent, GroupTask) and not self.isolated:
+            self.crowd(parent.group)
+            return GroupTask(self, coroutine, trace or self.trace, parent.group)
+        task = GroupTask(self, coroutine, trace or self.trace, self.mark())
+        task.alone = self.isolated
+        return task
+
+    def crowd(self, group: int) -> None:
+        """There is more than one thing that can happen next in this group."""
+        self._crowded[group] = None
+        if self._own is not None:
+            self._own_no_more()
+
+    def timeout_ns(self, delay_ns: int) -> Deadline:
+        """Return a deadline that can expire at any step."""
+        return AnyTimeDeadline(self, delay_ns)
+
+    # -- taking steps ----------------------------------------------------------------------------------
+
+    def take(self, name: int) -> Step:
+        """Take a step, and all that follows at the same instant or touches nothing shared."""
+        entry = self.ready.pop(name)
+        self._reads.clear()
+        self._writes.clear()
+        self._maker, self._children = name, 0
+        if self._place is not None:
+            self._place = self._taken
+            self._taken += 1
+        self._now += TICK_NS
+        if entry.touches:
+            self._writes.add(entry.touches)
+        if entry.connection is not None:
+            self._deliver(entry.connection)
+        self._fire(entry.event)
+        self.settle()
+        if self.learned_more:
+            raise LearnedMore
+        return Step(name, frozenset(self._reads - self._writes), frozenset(self._writes), entry.after)
+
+    def _deliver(self, connection: Connection) -> None:
+        """The message is there: the next one on its connection can arrive."""
+        connection.delivered = self._place if self._place is not None else None
+        if connection.behind:
+            following = connection.behind.popleft()
+            self._let(following)
+        else:
+            connection.under_way = False
+
+    def _let(self, entry: _Entry) -> None:
+        """Let a message arrive when it may."""
+        connection = entry.connection
+        assert connection is not None
+        connection.under_way = True
+        before = connection.delivered
+        if before is not None and before >= 0 and before not in entry.after:
+            entry.after = (*entry.after, before)
+        self.ready[entry.name] = entry
+
+    def settle(self) -> None:
+        """Run all that needs no choice; then see what can be chosen."""
+        while True:
+            self._run_instant()
+            if not self._born:
+                break
+            born, self._born = self._born, []
+            for place, entry in enumerate(born):
+                own = self._touches_nothing_shared(entry.event)
+                if own is not None:
+                    self._born = born[place + 1 :] + self._born
+                    self._run_own(entry, *own)
+                    break
+                self._offer(entry)
+        self._wake()
+
+    def _offer(self, entry: _Entry) -> None:
+        sleeper = getattr(entry.event.callbacks[0], "__self__", None) if entry.event.callbacks else None
+        if isinstance(sleeper, GroupTask):
+            # A timeout can take the sleeper away from its timer; the timer then wakes nobody, and must still meet it.
+            entry.touches = sleeper.group
+        if entry.connection is not None:
+            if entry.connection.under_way:
+                entry.connection.behind.append(entry)
+            else:
+                self._let(entry)
+        elif _readiness(entry.event) is not None:
+            self._waiting.append(entry)
+        else:
+            self.ready[entry.name] = entry
+
+    def _wake(self) -> None:
+        """Let those steps become possible that would find something to do now."""
+        if not self._waiting:
+            return
+        self._watching = False
+        still = []
+        for entry in self._waiting:
+            ready = _readiness(entry.event)
+            if ready is None or ready():
+                self.ready[entry.name] = entry
+            else:
+                still.append(entry)
+        self._waiting = still
+        self._watching = True
+
+    def _touches_nothing_shared(self, event: Event) -> tuple[int, object] | None:
+        """The group and the place in the code of a sleeper that is thought to touch nothing shared when it wakes."""
+        callbacks = event.callbacks
+        if not callbacks or self._place is None:
+            return None
+        task = getattr(callbacks[0], "__self__", None)
+        if not isinstance(task, GroupTask) or not task.alone or task.group in self._crowded:
+            return None
+        site = task.site()
+        return None if site in self.learned.shared_sites else (task.group, site)
+
+    def _run_own(self, entry: _Entry, group: int, site: object) -> None:
+        self._own = group
+        self._now += TICK_NS
+        self._fire(entry.event)
+        self._run_instant()
+        self._own = None
+        if self.learned_more:
+            self.learned.shared_sites.add(site)
+
+    def _run_instant(self) -> None:
+        urgent, normal = self._urgent, self._normal
+        while True:
+            if urgent:
+                self._fire(urgent.popleft())
+            elif normal:
+                self._fire(normal.popleft())
+            else:
+                return
+
+    def _fire(self, event: Event) -> None:
+        callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+        for callback in callbacks:
+            callback(event)
+        if not event._ok and not event._defused:
+            raise event._value
+
+
+def _readiness(event: Event) -> Callable[[], bool] | None:
+    """What tells whether a step would find something to do; None where it always does."""
+    return getattr(event.callbacks[0], "ready", None) if event.callbacks else None
+
+
+class GroupTask(Task[T]):
+    """A task of a group. ``alone``: nobody shares its Python objects, unless its group gets crowded."""
+
+    alone = False
+
+    def __init__(
+        self, kernel: ChoiceKernel, coroutine: Coroutine[Any, Any, T], trace: Trace, group: int
+    ) -> None:
+        self.group = group
+        super().__init__(kernel, coroutine, trace)
+
+    def _resume(self, event: Event) -> None:
+        kernel = self.env
+        assert isinstance(kernel, ChoiceKernel)
+        kernel.touch_group(self.group)
+        super()._resume(event)
+
+    def __await__(self) -> Any:
+        kernel = self.env
+        assert isinstance(kernel, ChoiceKernel)
+        kernel.touch(self.group, write=False)
+        return super().__await__()
+
+    def site(self) -> object:
+        """Where in the code it waits: the innermost coroutine, and the place in it."""
+        frame: Any = self._generator
+        while (inner := getattr(frame, "cr_await", None)) is not None and hasattr(inner, "cr_code"):
+            frame = inner
+        return frame.cr_code, frame.cr_frame.f_lasti
+
+
+class SharedFuture(Future[T]):
+    """A Future that is an object: whether it is set when somebody comes to await it can depend on the order."""
+
+    def __init__(self, kernel: ChoiceKernel) -> None:
+        super().__init__(kernel)
+        self._mark = kernel.mark()
+
+    def set(self, value: T | Raised) -> None:
+        """Deliver the value."""
+        self.env.touch(self._mark)  # type: ignore[attr-defined]
+        super().set(value)
+
+    def __await__(self) -> Any:
+        self.env.touch(self._mark)  # type: ignore[attr-defined]
+        return super().__await__()
+
+
+class AnyTimeDeadline(Deadline):
+    """A deadline whose end is a step like any other."""
+
+    async def __aenter__(self) -> Self:
+        kernel = self._kernel
+        assert isinstance(kernel, ChoiceKernel)
+        task = kernel.task
+        assert isinstance(task, GroupTask)
+        kernel.crowd(task.group)
+        kernel._touches = task.group
+        return await super().__aenter__()

@@ -1,0 +1,193 @@
+"""Two ways through all orders: every one of them, or one of each class of equivalent orders.
+
+Both search without stored states: a run is made again from its choices. Orders are equivalent if they differ only in
+the order of steps that do not meet (Mazurkiewicz, 1977); every step reads and writes the same in all of them, so
+the outcome is the same.
+
+The reduced search is source-DPOR with sleep sets: Abdulla, Aronis, Jonsson and Sagonas, "Optimal dynamic partial
+order reduction", POPL 2014, algorithm 1; races are found as in Flanagan and Godefroid, POPL 2005. It runs at least
+one order of every class to its end, and no class twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from arbsim.worlds.exhaustive.steps import Execution, Step
+
+R = TypeVar("R")
+
+Start = Callable[[], Execution[R]]
+
+
+class TooLong(Exception):
+    """A run took more steps than it may: the search cannot be complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Generic[R]):
+    """A run that was driven to its end. ``result`` is None, and ``cut`` true, where it took too many steps."""
+
+    steps: tuple[Step, ...]
+    result: R | None
+    cut: bool = False
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a search has done so far. ``redundant`` runs were given up: their class had been seen."""
+
+    runs: int = 0
+    redundant: int = 0
+    steps: int = 0
+    share_done: float = 0.0
+    """An estimate: how much of the tree lies behind, each alternative of a choice counted alike."""
+
+
+@dataclass(slots=True)
+class _Node:
+    """The state after some choices: what can be done there, what will be tried, and what has been."""
+
+    choices: list[int]
+    to_try: list[int]
+    sleeping: dict[int, Step]
+    """Steps whose runs from here are covered already: tried here, or before and not met since."""
+    tried: int = 0
+    chosen: int = -1
+    step: Step | None = None
+    before: int = 0
+
+
+@dataclass(slots=True)
+class Search(Generic[R]):
+    """A search through the runs that ``start`` begins.
+
+    ``reduced``: one run of each class of equivalent orders, else every order. ``most_steps`` is the bound on one
+    run. ``prefix`` are choices that are made already (a part of a larger search).
+    """
+
+    start: Start[R]
+    reduced: bool = True
+    most_steps: int = 1_000
+    progress: Progress = field(default_factory=Progress)
+
+    def runs(self) -> Iterator[Finished[R]]:
+        """Drive run after run to its end, until all are done."""
+        nodes: list[_Node] = []
+        while True:
+            finished = self._run(nodes)
+            self.progress.share_done = _share_done(nodes)
+            if finished is not None:
+                self.progress.runs += 1
+                yield finished
+            else:
+                self.progress.redundant += 1
+            if not self._back_up(nodes):
+                self.progress.share_done = 1.0
+                return
+
+    def _run(self, nodes: list[_Node]) -> Finished[R] | None:
+        """Make the choices of the nodes again, then go on to the end; None where all that is left is asleep."""
+        execution = self.start()
+        for place, node in enumerate(nodes):
+            step = execution.take(node.chosen)
+            self.progress.steps += 1
+            if node.step is None:
+                node.step = step
+                self._after(nodes, place)
+        while len(nodes) < self.most_steps:
+            choices = execution.choices()
+            node = self._node(nodes, choices)
+            if not choices:
+                steps = tuple(done.step for done in nodes if done.step is not None)
+                return Finished(steps, execution.finish())
+            if not node.to_try:
+                return None
+            node.chosen = node.to_try[0]
+            node.tried = 1
+            nodes.append(node)
+            node.step = execution.take(node.chosen)
+            self.progress.steps += 1
+            self._after(nodes, len(nodes) - 1)
+        steps = tuple(done.step for done in nodes if done.step is not None)
+        return Finished(steps, None, cut=True)
+
+    def _node(self, nodes: Sequence[_Node], choices: list[int]) -> _Node:
+        if not self.reduced:
+            return _Node(choices, choices, {})
+        sleeping: dict[int, Step] = {}
+        if nodes:
+            last = nodes[-1]
+            assert last.step is not None
+            sleeping = {name: step for name, step in last.sleeping.items() if not step.meets(last.step)}
+        awake = next((name for name in choices if name not in sleeping), None)
+        return _Node(choices, [] if awake is None else [awake], sleeping)
+
+    def _after(self, nodes: list[_Node], place: int) -> None:
+        """Work out what the step at a place comes after; where it races with an earlier one, try it the other way."""
+        step = nodes[place].step
+        assert step is not None
+        mask = 0
+        for earlier in step.after:
+            mask |= nodes[earlier].before | 1 << earlier
+        races = []
+        for earlier in range(place - 1, -1, -1):
+            if mask >> earlier & 1:
+                continue
+            other = nodes[earlier].step
+            assert other is not None
+            if other.meets(step):
+                races.append(earlier)
+                mask |= nodes[earlier].before | 1 << earlier
+        nodes[place].before = mask
+        if self.reduced:
+            for earlier in races:
+                _reverse(nodes, earlier, place)
+
+    def _back_up(self, nodes: list[_Node]) -> bool:
+        """Go back to the last node with something left to try, and choose it. False where there is none."""
+        while nodes:
+            node = nodes[-1]
+            if self.reduced:
+                assert node.step is not None
+                node.sleeping[node.chosen] = node.step
+            while node.tried < len(node.to_try):
+                name = node.to_try[node.tried]
+                node.tried += 1
+                if name not in node.sleeping:
+                    node.chosen, node.step = name, None
+                    return True
+            nodes.pop()
+        return False
+
+
+def _reverse(nodes: list[_Node], earlier: int, later: int) -> None:
+    """See to it that from the node before ``earlier`` a run begins in which ``later`` comes first.
+
+    What happened in between and does not come after ``earlier`` goes along. Any step that can be first of it will do;
+    if one of those is tried already there is nothing to add.
+    """
+    node = nodes[earlier]
+    along = [place for place in range(earlier + 1, later) if not nodes[place].before >> earlier & 1]
+    along.append(later)
+    within = 0
+    firsts = []
+    for place in along:
+        if not nodes[place].before & within:
+            firsts.append(nodes[place].chosen)
+        within |= 1 << place
+    if any(name in node.to_try for name in firsts):
+        return
+    possible = [name for name in firsts if name in node.choices]
+    if possible:
+        node.to_try.append(possible[0])
+
+
+def _share_done(nodes: Sequence[_Node]) -> float:
+    share, weight = 0.0, 1.0
+    for node in nodes:
+        weight /= len(node.to_try)
+        share += weight * (node.tried - 1)
+    return share + weight

@@ -1,0 +1,68 @@
+"""Steps, what they touch, and their names: what a search knows of a system."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+Result_co = TypeVar("Result_co", covariant=True)
+
+NOTHING: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step that was taken.
+
+    ``reads`` and ``writes`` are the shared objects that it touched. ``after`` are the places, in the order of the
+    run, of the steps without which this one could not have been taken: the one that made it, and the one that
+    was before it on its connection.
+    """
+
+    name: int
+    reads: frozenset[int] = NOTHING
+    writes: frozenset[int] = NOTHING
+    after: tuple[int, ...] = ()
+
+    def meets(self, other: Step) -> bool:
+        """Whether the order of the two can matter: both touch an object, and one of them writes it."""
+        writes = self.writes
+        return not (
+            writes.isdisjoint(other.writes)
+            and writes.isdisjoint(other.reads)
+            and other.writes.isdisjoint(self.reads)
+        )
+
+
+class Execution(Protocol[Result_co]):
+    """A run that is under way. Whoever drives it chooses the next step, again and again.
+
+    The same choices lead to the same steps. A step that can be taken stays possible until it is taken.
+    """
+
+    def choices(self) -> list[int]:
+        """The names of the steps that can be taken now, in a fixed order."""
+
+    def take(self, name: int) -> Step:
+        """Take a step."""
+
+    def finish(self) -> Result_co:
+        """Return what came of the run; no step can be taken any more."""
+
+
+class Names:
+    """Numbers for things that are known by who made them and how many it had made before.
+
+    In two runs that differ only in the order of independent steps the same thing has the same name: it depends on
+    what its maker had seen, not on when it was made.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[object, int] = {}
+
+    def of(self, thing: object) -> int:
+        """The number of a thing; equal things have one number."""
+        return self._numbers.setdefault(thing, len(self._numbers) + 1)
+
+    def __len__(self) -> int:
+        return len(self._numbers)

@@ -1,0 +1,219 @@
+"""The exhaustive world: what a design can meet in any order, checked by trying all of them and by chance."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from arbsim.designs import catalogue
+from arbsim.designs.atomic_update import AtomicUpdate
+from arbsim.designs.atomic_update_autocommit import AtomicUpdateAutocommit
+from arbsim.designs.select_for_update import SelectForUpdate
+from arbsim.designs.select_then_update import SelectThenUpdate
+from arbsim.designs.serializable import Serializable
+from arbsim.model import Fate, Workload
+from arbsim.worlds.api import Design
+from arbsim.worlds.virtual.settings import Settings
+from tests.worlds.exhaustive.support import (
+    DIALECTS,
+    POSTGRES,
+    TWO_WITHDRAWALS,
+    YUGABYTE,
+    Driver,
+    GivesUp,
+    Impatient,
+    LastWriterWinsInSql,
+    TwoRowsAndASnapshot,
+    WriteSkew,
+    fates,
+    outcomes,
+    search,
+    seen,
+    workload,
+)
+
+MIXED = workload("east withdraw 70 1", "west deposit 20 1")
+TRANSFERS = workload("east transfer 70 1 2", "west transfer 60 2 1", a1=100, a2=100)
+WITH_A_READ = workload("east withdraw 70 1", "west read 0 1")
+
+
+# -- the reduced search against every order ------------------------------------------------------------
+
+
+def small_cases() -> Iterator[tuple[str, Design, Workload, Settings]]:
+    for dialect, settings in DIALECTS.items():
+        yield f"atomic {dialect}", AtomicUpdate(), TWO_WITHDRAWALS, settings
+        yield f"autocommit {dialect}", AtomicUpdateAutocommit(), TWO_WITHDRAWALS, settings
+        yield f"autocommit mixed {dialect}", AtomicUpdateAutocommit(), MIXED, settings
+        yield f"autocommit read {dialect}", AtomicUpdateAutocommit(), WITH_A_READ, settings
+        yield f"for update {dialect}", SelectForUpdate(), TWO_WITHDRAWALS, settings
+        yield f"serializable {dialect}", Serializable(), TWO_WITHDRAWALS, settings
+    three = workload("east withdraw 70 1", "west withdraw 60 1", "east withdraw 20 1")
+    yield "autocommit, three", AtomicUpdateAutocommit(), three, POSTGRES
+    yield (
+        "two rows",
+        TwoRowsAndASnapshot(),
+        workload("east deposit 1 1", "west read 0 1", a1=0, a2=0),
+        POSTGRES,
+    )
+    yield (
+        "write skew",
+        WriteSkew("serializable"),
+        workload("east withdraw 9 1", "west withdraw 9 2", a1=5, a2=5),
+        POSTGRES,
+    )
+    yield "clock", Impatient(), workload("east read 0 1", "west read 0 1"), POSTGRES
+    yield "timeout", GivesUp(), workload("east withdraw 1 1", "west withdraw 1 1"), POSTGRES
+
+
+CASES = list(small_cases())
+
+
+@pytest.mark.parametrize(
+    ("design", "work", "settings"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+def test_reduced_and_plain_reach_the_same_outcomes_by_the_same_number_of_orders(
+    design: Design, work: Workload, settings: Settings
+) -> None:
+    assert search(design, work, settings, reduced=True) == search(design, work, settings, reduced=False)
+
+
+# -- steps that are called independent, exchanged ------------------------------------------------------
+
+
+def commuting_cases() -> Iterator[tuple[str, Design, Workload, Settings]]:
+    for dialect, settings in DIALECTS.items():
+        for name, design in catalogue().items():
+            if name == "sql":
+                continue
+            yield f"{name} {dialect}", design(), TWO_WITHDRAWALS, settings
+            yield f"{name} transfers {dialect}", design(), TRANSFERS, settings
+    yield (
+        "write skew",
+        WriteSkew("serializable"),
+        workload("east withdraw 9 1", "west withdraw 9 2", a1=5, a2=5),
+        POSTGRES,
+    )
+    yield "sql clock", LastWriterWinsInSql(), TWO_WITHDRAWALS, POSTGRES
+    yield "timeout", GivesUp(), TWO_WITHDRAWALS, POSTGRES
+    few = replace(POSTGRES, database=replace(POSTGRES.database, pool_size=1))
+    yield "one connection", AtomicUpdate(), workload("east withdraw 70 1", "east withdraw 60 1"), few
+
+
+COMMUTING = list(commuting_cases())
+
+
+@pytest.mark.parametrize(
+    ("design", "work", "settings"), [case[1:] for case in COMMUTING], ids=[case[0] for case in COMMUTING]
+)
+def test_independent_steps_can_change_places_and_nothing_else_changes(
+    design: Design, work: Workload, settings: Settings
+) -> None:
+    """Whoever forgets a shared object fails here: two steps that ought to meet are called independent."""
+    driver = Driver(design, work, settings)
+    rng = random.Random(design.name)
+    for _ in range(4):
+        run = driver.random(rng)
+        assert run.ended
+        touched = {step.name: (step.reads, step.writes) for step in run.steps}
+        free = [
+            place
+            for place, (one, other) in enumerate(zip(run.steps, run.steps[1:], strict=False))
+            if not one.meets(other) and place not in other.after
+        ]
+        for place in rng.sample(free, min(8, len(free))):
+            names = [step.name for step in run.steps]
+            names[place], names[place + 1] = names[place + 1], names[place]
+            again = driver.follow(names)
+            assert again.ended, "the exchanged steps do not lead to the same end"
+            assert {step.name: (step.reads, step.writes) for step in again.steps} == touched
+            assert seen(again.history) == seen(run.history)
+
+
+@pytest.mark.parametrize(
+    "name", ["bus/regional-deltas", "bus/shared-table", "bus/log-fold", "bus/single-writer"]
+)
+def test_no_order_by_chance_leads_where_the_reduced_search_has_not_been(name: str) -> None:
+    design = catalogue()[name]()
+    reached = outcomes(design, TWO_WITHDRAWALS, YUGABYTE)
+    driver, rng = Driver(design, TWO_WITHDRAWALS, YUGABYTE), random.Random(7)
+    assert {seen(driver.random(rng).history) for _ in range(60)} <= reached
+
+
+# -- traps ---------------------------------------------------------------------------------------------
+
+
+def test_two_writers_on_two_rows_and_a_snapshot_reader_have_four_outcomes() -> None:
+    work = workload("east deposit 1 1", "west deposit 2 2", "east read 0 1", a1=0, a2=0)
+    told = {outcome[3] for outcome in outcomes(TwoRowsAndASnapshot(), work, POSTGRES)}
+    assert told == {(Fate.ACCEPTED, cents) for cents in (0, 100_000, 200, 100_200)}
+
+
+def test_write_skew_is_found_under_repeatable_read_and_not_under_serializable() -> None:
+    work = workload("east withdraw 9 1", "west withdraw 9 2", a1=5, a2=5)
+
+    def both(design: Design) -> bool:
+        return any(set(fates(outcome)) == {Fate.ACCEPTED} for outcome in outcomes(design, work, POSTGRES))
+
+    assert both(WriteSkew("repeatable_read"))
+    assert not both(WriteSkew("serializable"))
+
+
+def test_a_clock_in_sql_that_decides_is_an_object() -> None:
+    """The later beginner may write first; then the earlier one is refused."""
+    found = outcomes(LastWriterWinsInSql(), TWO_WITHDRAWALS, POSTGRES)
+    assert {fates(outcome) for outcome in found} == {
+        (Fate.ACCEPTED, Fate.ACCEPTED),
+        (Fate.REJECTED, Fate.ACCEPTED),
+        (Fate.ACCEPTED, Fate.REJECTED),
+    }
+
+
+def test_last_writer_wins_by_a_clock_ends_either_way() -> None:
+    for name in ("bus/regional-snapshots", "db/active-active"):
+        finals = {outcome[0] for outcome in outcomes(catalogue()[name](), TWO_WITHDRAWALS, YUGABYTE)}
+        assert len(finals) == 2
+
+
+def test_a_clock_can_jump_between_two_readings() -> None:
+    found = outcomes(Impatient(), workload("east read 0 1", "west read 0 1"), POSTGRES)
+    both = {Fate.ACCEPTED, Fate.REJECTED}
+    assert {fates(outcome) for outcome in found} == {(one, other) for one in both for other in both}
+
+
+def test_a_timeout_can_come_before_and_after_the_change() -> None:
+    found = outcomes(GivesUp(), workload("east withdraw 1 1"), POSTGRES)
+    assert {(outcome[0], *fates(outcome)) for outcome in found} == {
+        ("[('database', [(1, 9900)])]", Fate.ACCEPTED),
+        ("[('database', [(1, 9900)])]", Fate.UNKNOWN),
+        ("[('database', [(1, 10000)])]", Fate.UNKNOWN),
+    }
+
+
+def test_a_lost_update_is_found_and_its_cure_has_none() -> None:
+    def accepted(design: Design) -> set[int]:
+        return {
+            fates(outcome).count(Fate.ACCEPTED) for outcome in outcomes(design, TWO_WITHDRAWALS, POSTGRES)
+        }
+
+    assert accepted(SelectThenUpdate()) == {1, 2}
+    assert accepted(SelectForUpdate()) == {1}
+
+
+def test_a_pool_with_one_connection_is_an_object() -> None:
+    few = replace(POSTGRES, database=replace(POSTGRES.database, pool_size=1))
+    work = workload("east withdraw 70 1", "east withdraw 60 1")
+    assert search(AtomicUpdate(), work, few, reduced=True) == search(AtomicUpdate(), work, few, reduced=False)
+    assert (
+        search(AtomicUpdate(), work, few, reduced=True).total()
+        < search(AtomicUpdate(), work, POSTGRES, reduced=True).total()
+    )
+
+
+def test_deadlocks_end_by_either_victim() -> None:
+    """Two transfers lock two rows in opposite order; whoever is the victim tries again, so both end."""
+    found = outcomes(AtomicUpdate(), TRANSFERS, POSTGRES)
+    assert {fates(outcome) for outcome in found} == {(Fate.ACCEPTED, Fate.ACCEPTED)}
