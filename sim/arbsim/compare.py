@@ -163,7 +163,12 @@ def compare(
 
 def exit_code(expectations: Iterable[Expectation]) -> int:
     """1 where an expectation is broken, else 3 where one is undecided, else 0."""
-    statuses = {expectation.status for expectation in expectations}
+    return exit_code_of(expectation.status for expectation in expectations)
+
+
+def exit_code_of(statuses: Iterable[Status]) -> int:
+    """1 where one is broken, else 3 where one is undecided, else 0."""
+    statuses = set(statuses)
     return 1 if "broken" in statuses else 3 if "undecided" in statuses else 0
 
 

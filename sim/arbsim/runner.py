@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -108,13 +109,20 @@ def _compare(saved: SavedRun, workload: Workload, results: Mapping[str, DesignRe
 def judge_design(name: str, design: Design, workload: Workload, settings: Settings) -> Judged:
     """Run one design, audit its history, and measure what one hot key can carry."""
     card = card_of(name, design)
-    try:
+    with designs_failing(name):
         history = run_design(design, card, workload, settings)
         ceiling = ceiling_per_s(design, card, settings)
+    return Judged(name, history, _judge(history, ceiling))
+
+
+@contextmanager
+def designs_failing(name: str) -> Iterator[None]:
+    """Raise DesignFailed for what a design raises that is no outcome."""
+    try:
+        yield
     except Exception as error:
         cause = error.__cause__ if isinstance(error, TaskFailed) and error.__cause__ else error
         raise DesignFailed(name, cause) from cause
-    return Judged(name, history, _judge(history, ceiling))
 
 
 def _judge(history: History, ceiling: float | None) -> DesignResult:

@@ -7,14 +7,17 @@ from dataclasses import replace
 import pytest
 
 from arbsim.designs.atomic_update import AtomicUpdate
+from arbsim.designs.log_fold import LogFold
 from arbsim.designs.regional_deltas import RegionalDeltas
-from arbsim.explore.search import explore_design
+from arbsim.explore.search import Explored, explore_design
 from arbsim.explore.slices import slice_of
 from arbsim.model import FindingKind, Verdict, Workload
 from arbsim.runner import card_of
 from arbsim.selftest.mutants import Mutant, mutants
-from arbsim.worlds.api import Design
+from arbsim.worlds.api import Design, Region
+from arbsim.worlds.exhaustive.kernel import ChoiceKernel, Learned
 from arbsim.worlds.exhaustive.search import Progress
+from arbsim.worlds.exhaustive.world import ChoiceWorld
 from tests.worlds.exhaustive.support import POSTGRES, TWO_WITHDRAWALS, YUGABYTE, workload
 
 ENOUGH = {
@@ -38,7 +41,7 @@ def test_every_planted_bug_is_found_in_some_order(mutant: Mutant) -> None:
     assert any(mutant.kind in outcome.broken for outcome in found.outcomes)
 
 
-def explore(design: Design, work: Workload = TWO_WITHDRAWALS, most: int | None = None):  # type: ignore[no-untyped-def]
+def explore(design: Design, work: Workload = TWO_WITHDRAWALS, most: int | None = None) -> Explored:
     def stop(progress: Progress) -> str | None:
         return "time" if most is not None and progress.runs >= most else None
 
@@ -104,3 +107,36 @@ def test_of_a_large_workload_the_busiest_account_is_explored() -> None:
     assert [op.id for op in part.workload] == [1, 2]
     assert part.workload.accounts == {1: 10_000}
     assert not part.whole
+
+
+class Restless(AtomicUpdate):
+    """Its service looks around now and then, for ever."""
+
+    name = "probe/restless"
+
+    async def serve(self, region: Region) -> None:
+        while True:
+            await region.sleep(1)
+
+
+def test_a_service_that_never_rests_gives_no_proof() -> None:
+    found = explore(Restless(), workload("east withdraw 1 1"))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.reasons[0] == "steps"
+
+
+class SharesInItsService(LogFold):
+    """A subclass does not inherit that its tasks share nothing."""
+
+    name = "probe/subclass"
+
+
+def test_that_tasks_share_nothing_is_not_inherited() -> None:
+    def tells_apart(design: Design) -> bool:
+        world = ChoiceWorld(design, card_of("a", design), TWO_WITHDRAWALS, YUGABYTE, Learned())
+        kernel = world.kernel
+        assert isinstance(kernel, ChoiceKernel)
+        return kernel.isolated
+
+    assert tells_apart(LogFold())
+    assert not tells_apart(SharesInItsService())

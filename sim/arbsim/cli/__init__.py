@@ -12,8 +12,9 @@ from arbsim.cli.app import app, main
 from arbsim.cli import run
 from arbsim.cli import live
 from arbsim.cli import sweep
+from arbsim.cli import explore
 from arbsim.cli import saved
 from arbsim.cli import reference
 # isort: on
 
-__all__ = ["app", "live", "main", "reference", "run", "saved", "sweep"]
+__all__ = ["app", "explore", "live", "main", "reference", "run", "saved", "sweep"]

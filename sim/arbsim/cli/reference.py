@@ -27,12 +27,19 @@ def designs() -> None:
 @app.command()
 def schema(
     results: Annotated[bool, typer.Option("--results", help="The schema of results.json instead.")] = False,
+    exploration: Annotated[
+        bool, typer.Option("--exploration", help="The schema of what explore --json prints instead.")
+    ] = False,
 ) -> None:
-    """Print the JSON Schema of scenario files (for editors), or of the results."""
+    """Print the JSON Schema of scenario files (for editors), or of a document that a command prints."""
+    from arbsim.explore.document import exploration_schema
     from arbsim.results import results_schema
     from arbsim.scenario import schema_text
 
-    print_out(json.dumps(results_schema(), indent=2) if results else schema_text().rstrip())
+    if results or exploration:
+        print_out(json.dumps(results_schema() if results else exploration_schema(), indent=2))
+    else:
+        print_out(schema_text().rstrip())
 
 
 @app.command()

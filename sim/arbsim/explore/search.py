@@ -20,6 +20,9 @@ from arbsim.worlds.virtual.settings import Settings
 MOST_STEPS = 1_000
 """Steps of one run; a run that takes more cannot be followed to its end."""
 
+MOST_CUT_RUNS = 20
+"""So many runs that do not end are enough to give up: a service that sleeps and wakes for ever has no last order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -144,18 +147,17 @@ def explore_design(
 
 
 def _go(search: Search[History], explored: Explored, most_cuts: int, stop: Stop) -> None:
-    cut = False
+    cut = 0
     for run in search.runs():
         if run.result is None:
-            cut = True
+            cut += 1
+            explored.stopped = "steps"
         else:
             _note(explored, run, run.result, most_cuts)
-        why = stop(search.progress)
+        why = "steps" if cut == MOST_CUT_RUNS else stop(search.progress)
         if why is not None:
             explored.stopped = why
             return
-    if cut:
-        explored.stopped = "steps"
 
 
 def _note(explored: Explored, run: Finished[History], history: History, most_cuts: int) -> None:

@@ -74,9 +74,11 @@ def search(design: Design, work: Workload, settings: Settings, reduced: bool) ->
             continue
 
 
-def outcomes(design: Design, work: Workload, settings: Settings) -> set[Seen]:
+def outcomes(
+    design: Design, work: Workload, settings: Settings, *, nothing_at_once: bool = False
+) -> set[Seen]:
     """What the reduced search reaches; orders are not counted."""
-    learned = Learned()
+    learned = Learned(nothing_at_once=nothing_at_once)
     card = card_of(design.name, design)
     while True:
         reached: set[Seen] = set()
@@ -102,12 +104,16 @@ class Driven:
 
 
 class Driver:
-    """Drives single runs of a design."""
+    """Drives single runs of a design. ``begun``: how often a run began anew because more was learned of the design.
+
+    Names of steps from before that mean nothing after it.
+    """
 
     def __init__(self, design: Design, work: Workload, settings: Settings) -> None:
         self._design, self._work, self._settings = design, work, settings
         self._card = card_of(design.name, design)
         self._learned = Learned()
+        self.begun = 0
 
     def run(self, choose: Choose) -> Driven:
         """Take the steps that ``choose`` picks by the place in the run, until it picks None or none is left."""
@@ -122,7 +128,7 @@ class Driver:
                     steps.append(world.take(name))
                 return Driven(steps, world.finish(), True)
             except LearnedMore:
-                continue
+                self.begun += 1
 
     def random(self, rng: random.Random) -> Driven:
         """A run by chance."""

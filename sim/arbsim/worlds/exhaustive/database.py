@@ -45,6 +45,11 @@ class SharedEngine(Engine):
         self.touch_locks()
         return super().detect_deadlock(waiting, begun)
 
+    def deadlocked(self, waiting: Waiting, begun: Waiter | None = None) -> bool:
+        """Look whether looking is worth while."""
+        self.kernel.touch(self.locks, write=False)
+        return super().deadlocked(waiting, begun)
+
     def install(self, table: str, values: Values, trace: object) -> Version:
         """Take over what was committed elsewhere: a commit like any other."""
         self.touch_all()

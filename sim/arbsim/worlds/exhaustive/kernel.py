@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
@@ -55,6 +56,8 @@ class Learned:
     sql_time_decides: bool = False
     scarce_pools: bool = False
     limits: dict[str, None] = field(default_factory=dict)
+    nothing_at_once: bool = False
+    """Every step is a choice: for checking that the first rule above loses no outcome."""
     texts: dict[str, None] = field(default_factory=dict)
     """Statements that were looked at already."""
 
@@ -68,6 +71,7 @@ class _Entry:
     after: tuple[int, ...]
     connection: Connection | None = None
     touches: int = 0
+    looked_at: AbstractSet[int] = frozenset()
 
 
 class Connection:
@@ -104,7 +108,7 @@ class ChoiceKernel(Kernel):
         self._reads: set[int] = set()
         self._writes: set[int] = set()
         self._own: int | None = None
-        self._watching = True
+        self._strayed = False
         self._crowded: dict[int, None] = {}
         self._readings = 0
         self._clock = 0
@@ -119,11 +123,10 @@ class ChoiceKernel(Kernel):
 
     def touch(self, mark: int, part: int = 0, *, write: bool = True) -> None:
         """Note that the step that is being taken touches an object."""
-        if self._watching:
-            thing = self.names.of((mark, "part", part)) if part else mark
-            (self._writes if write else self._reads).add(thing)
-            if self._own is not None and mark != self._own:
-                self._own_no_more()
+        thing = self.names.of((mark, "part", part)) if part else mark
+        (self._writes if write else self._reads).add(thing)
+        if self._own is not None:
+            self._own_no_more()
 
     def touch_group(self, group: int) -> None:
         """Note that a task of a group runs."""
@@ -133,7 +136,7 @@ class ChoiceKernel(Kernel):
 
     def _own_no_more(self) -> None:
         """What was thought to touch nothing shared did."""
-        self.learned_more = True
+        self._strayed = self.learned_more = True
 
     # -- the clock -------------------------------------------------------------------------------------
 
@@ -255,7 +258,8 @@ class ChoiceKernel(Kernel):
                 break
             born, self._born = self._born, []
             for place, entry in enumerate(born):
-                own = self._touches_nothing_shared(entry.event)
+                # A message may have to wait for the one before it, so it is never taken at once.
+                own = None if entry.connection is not None else self._touches_nothing_shared(entry.event)
                 if own is not None:
                     self._born = born[place + 1 :] + self._born
                     self._run_own(entry, *own)
@@ -279,24 +283,33 @@ class ChoiceKernel(Kernel):
             self.ready[entry.name] = entry
 
     def _wake(self) -> None:
-        """Let those steps become possible that would find something to do now."""
+        """Let those steps become possible that would find something to do now.
+
+        One that would not is asked again when a step has written something that it looked at.
+        """
         if not self._waiting:
             return
-        self._watching = False
+        reads, writes = self._reads, self._writes
         still = []
         for entry in self._waiting:
+            if entry.looked_at.isdisjoint(writes) and entry.looked_at:
+                still.append(entry)
+                continue
             ready = _readiness(entry.event)
+            self._reads = looked_at = set[int]()
+            self._writes = set()
             if ready is None or ready():
                 self.ready[entry.name] = entry
             else:
+                entry.looked_at = looked_at | self._writes
                 still.append(entry)
         self._waiting = still
-        self._watching = True
+        self._reads, self._writes = reads, writes
 
     def _touches_nothing_shared(self, event: Event) -> tuple[int, object] | None:
         """The group and the place in the code of a sleeper that is thought to touch nothing shared when it wakes."""
         callbacks = event.callbacks
-        if not callbacks or self._place is None:
+        if not callbacks or self._place is None or self.learned.nothing_at_once:
             return None
         task = getattr(callbacks[0], "__self__", None)
         if not isinstance(task, GroupTask) or not task.alone or task.group in self._crowded:
@@ -305,12 +318,12 @@ class ChoiceKernel(Kernel):
         return None if site in self.learned.shared_sites else (task.group, site)
 
     def _run_own(self, entry: _Entry, group: int, site: object) -> None:
-        self._own = group
+        self._own, self._strayed = group, False
         self._now += TICK_NS
         self._fire(entry.event)
         self._run_instant()
         self._own = None
-        if self.learned_more:
+        if self._strayed:
             self.learned.shared_sites.add(site)
 
     def _run_instant(self) -> None:

@@ -25,7 +25,8 @@ from arbsim.worlds.virtual.world import _EPOCH, VirtualWorld
 if TYPE_CHECKING:
     from arbsim.worlds.virtual.kafka.clusters import Clusters
 
-MOST_SETUP_STEPS = 20_000
+MOST_SETUP_STEPS = 2_000
+"""Services that are not at rest after so many steps never will be; then no run ends, and no search is complete."""
 
 
 class ChoiceWorld(VirtualWorld):

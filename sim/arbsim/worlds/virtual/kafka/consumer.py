@@ -165,6 +165,7 @@ class Consumer:
 
     def can_answer(self, round_: int) -> bool:
         """Whether the leaders would answer this fetch at once."""
+        self._kernel.touch(self._mark, write=False)
         return round_ != self._fetching or bool(self._collect())
 
     def on_data(self) -> None:

@@ -1,0 +1,134 @@
+"""``arbsim explore``: every order of a few operations."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from arbsim.cli.app import app
+from arbsim.cli.inputs import choose_designs, read_scenario, replay_line
+from arbsim.cli.output import BROKEN, INTERRUPTED, AsJson, bad_input, print_out, visible
+
+if TYPE_CHECKING:
+    from arbsim.explore.search import Stop
+    from arbsim.worlds.exhaustive.search import Progress
+
+OPERATIONS = 2
+MEMORY_MB = 2_000
+
+
+@app.command()
+def explore(
+    file: Annotated[str, typer.Argument(help="The scenario, or - for standard input.")],
+    design: Annotated[
+        list[str] | None,
+        typer.Option(help="This design alone; path.py:ClassName adds one of your own. Can be repeated."),
+    ] = None,
+    operations: Annotated[
+        int, typer.Option(help="How many operations; of more, those on the busiest account.", min=1)
+    ] = OPERATIONS,
+    seed: Annotated[int | None, typer.Option(help="Another seed than the scenario's.", min=0)] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Run every order by itself, instead of one of each class.")
+    ] = False,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds for each design; what was covered is told.", min=0)
+    ] = None,
+    memory_limit: Annotated[int, typer.Option(help="Megabytes.", min=1)] = MEMORY_MB,
+    as_json: AsJson = False,
+) -> None:
+    """Try every order that the world allows of a few operations, through each design."""
+    from arbsim.explore.run import explore_scenario
+    from arbsim.explore.slices import slice_of
+    from arbsim.explore.text import render
+    from arbsim.runner import DesignFailed
+    from arbsim.workload import build_workload
+
+    scenario = read_scenario(file)
+    designs = choose_designs(scenario, design or [])
+    used = scenario.seed if seed is None else seed
+    part = slice_of(build_workload(scenario, used), operations)
+    replay = replay_line("explore", file, used, design or []) + _options(operations, plain)
+    listed = {entry.name for entry in scenario.designs}
+    try:
+        with _progress(time_limit, memory_limit) as stop:
+            document, found = explore_scenario(
+                scenario, part, used, designs, replay, reduced=not plain, stop=stop
+            )
+    except DesignFailed as failure:
+        if failure.design in listed:
+            raise
+        raise bad_input(str(failure)) from failure
+    print_out(document.model_dump_json(indent=2) if as_json else render(document))
+    if any(one.stopped == "interrupted" for one in found.values()):
+        typer.echo("Interrupted: the designs that are not named were not begun.", err=True)
+        sys.stdout.flush()
+        raise SystemExit(INTERRUPTED)
+    if document.exit_code:
+        if not as_json:
+            what = "broken" if document.exit_code == BROKEN else "undecided"
+            print_out(f"Exit status {document.exit_code}: an expectation is {what}.")
+        raise typer.Exit(document.exit_code)
+
+
+def _options(operations: int, plain: bool) -> str:
+    return (f" --operations {operations}" if operations != OPERATIONS else "") + (" --plain" if plain else "")
+
+
+@contextmanager
+def _progress(seconds: float | None, megabytes: int) -> Iterator[Callable[[str], Stop]]:
+    """Ask the limits after each run; on a terminal show how far it is."""
+    if not sys.stderr.isatty():
+        yield lambda name: _Limits(name, seconds, megabytes, lambda text: None).ask
+        return
+    from rich.console import Console
+    from rich.status import Status
+    from rich.text import Text
+
+    with Status("", console=Console(stderr=True)) as status:
+
+        def tell(text: str) -> None:
+            status.update(Text(text))
+
+        yield lambda name: _Limits(name, seconds, megabytes, tell).ask
+
+
+class _Limits:
+    """One design's limits, and what is told of its progress a few times a second."""
+
+    def __init__(self, name: str, seconds: float | None, megabytes: int, tell: Callable[[str], None]) -> None:
+        self._name = visible(name)
+        self._seconds = seconds
+        self._megabytes = megabytes
+        self._tell = tell
+        self._began = self._told = time.monotonic()
+
+    def ask(self, progress: Progress) -> str | None:
+        """Return why to stop, or None."""
+        now = time.monotonic()
+        spent = now - self._began
+        if self._seconds is not None and spent >= self._seconds:
+            return "time"
+        if now - self._told > 0.2:
+            self._told = now
+            if _megabytes() > self._megabytes:
+                return "memory"
+            runs = progress.runs + progress.redundant
+            self._tell(
+                f"{self._name}  {progress.runs:,} runs  {progress.steps:,} steps  {runs / spent:,.0f} a second"
+                f"  about {progress.share_done:.1%} done"
+            )
+        return None
+
+
+def _megabytes() -> int:
+    """The most memory that this process has had."""
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most // (1024 * 1024 if sys.platform == "darwin" else 1024)

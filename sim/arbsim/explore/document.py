@@ -1,0 +1,81 @@
+"""The document that ``arbsim explore --json`` prints. Money is text with two digits after the point."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from arbsim.model import Fate, FindingKind, Verdict
+from arbsim.results import Money, OperationRow, Status
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OutcomeRow(_Part):
+    """One outcome, and how many orders lead to it. Orders are counted, not weighed: no probability follows."""
+
+    final: dict[str, dict[str, Money]] = Field(description="store to account to balance")
+    fates: tuple[Fate | None, ...] = Field(description="of each operation; null where it was never answered")
+    broken: tuple[FindingKind, ...] = Field(description="what the audit found")
+    classes: int = Field(description="runs: each stands for all orders that are equivalent to it")
+    orders: int | None = Field(description="null where a class was too large to count")
+
+
+class ExploredRow(_Part):
+    """One design, and what trying its orders came to."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...] = Field(
+        description="why nothing follows from having found no violation: interrupted, time, memory, steps, limits,"
+        " no-contention, undecided-outcomes, unanswered"
+    )
+    complete: bool = Field(description="whether every order within the bounds was tried")
+    expected: str
+    status: Status
+    orders: int | None
+    violating_orders: int | None
+    classes: int
+    violating_classes: int
+    redundant: int = Field(description="runs that were given up, because their class had been seen")
+    longest: int = Field(description="steps of the longest run")
+    outcomes: tuple[OutcomeRow, ...]
+    bounds: tuple[str, ...] = Field(description="what is held fixed, as sentences")
+    limits: tuple[str, ...] = Field(description="what the design could meet and this world leaves out")
+    in_time: Verdict | None = Field(
+        default=None,
+        description="for a violation: the verdict of one run with the scenario's delays and times",
+    )
+    share_done: float | None = Field(
+        default=None, description="an estimate, where the search is not complete"
+    )
+
+
+class SliceRow(_Part):
+    """The operations that were tried. ``originals`` are their ids in the scenario's workload."""
+
+    operations: tuple[OperationRow, ...]
+    originals: tuple[int, ...]
+    whole: bool
+
+
+class Exploration(_Part):
+    """Every order of a few operations, through each design."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    question: str
+    arbsim: str
+    seed: int
+    reduced: bool
+    slice: SliceRow
+    designs: dict[str, ExploredRow]
+    replay: str
+    exit_code: int
+
+
+def exploration_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of the document."""
+    return Exploration.model_json_schema(mode="serialization")

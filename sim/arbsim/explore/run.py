@@ -1,0 +1,151 @@
+"""``arbsim explore``: a scenario's operations, or a few of them, through each design in every order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from arbsim import __version__
+from arbsim.audit import audit
+from arbsim.audit.judge import money
+from arbsim.compare import exit_code_of, operation_row
+from arbsim.explore.document import Exploration, ExploredRow, OutcomeRow, SliceRow
+from arbsim.explore.search import Explored, Outcome, Reached, Stop, explore_design, never
+from arbsim.explore.slices import Slice
+from arbsim.model import VIOLATIONS, FindingKind, Verdict
+from arbsim.results import Status
+from arbsim.runner import card_of, designs_failing, settings_of
+from arbsim.scenario import Scenario
+from arbsim.worlds.api import Design
+from arbsim.worlds.exhaustive.search import Progress
+from arbsim.worlds.virtual.world import run_design
+
+MOST_CUTS = 5_000
+"""A class of which more downward closed sets would have to be counted is left uncounted."""
+
+BOUNDS = (
+    "services start and clients connect in one fixed order; every operation begins after that, in any order",
+    "no poll times out, no offset is committed by itself, nothing crashes and no link breaks",
+    "messages of one connection arrive in order; lock queues are the model's",
+)
+CLOCK_BOUND = "no two readings of the clock are equal, and it jumps ahead by an hour once, at any step"
+
+Told = Callable[[str, Progress], None]
+
+
+def explore_scenario(
+    scenario: Scenario,
+    part: Slice,
+    seed: int,
+    designs: Mapping[str, Design],
+    replay: str,
+    *,
+    reduced: bool = True,
+    stop: Callable[[str], Stop] = lambda name: never,
+) -> tuple[Exploration, dict[str, Explored]]:
+    """Explore every design. ``stop`` gives for each design who is asked after every run whether to go on.
+
+    After Ctrl-C the designs that are left are not begun.
+    """
+    settings = settings_of(scenario, seed)
+    found: dict[str, Explored] = {}
+    rows: dict[str, ExploredRow] = {}
+    for name, design in designs.items():
+        with designs_failing(name):
+            card = card_of(name, design)
+            shares: list[float] = []
+            ask = stop(name)
+
+            def asked(progress: Progress, ask: Stop = ask, shares: list[float] = shares) -> str | None:
+                shares[:] = [progress.share_done]
+                return ask(progress)
+
+            explored = explore_design(
+                design, card, part.workload, settings, reduced=reduced, most_cuts=MOST_CUTS, stop=asked
+            )
+            in_time = None
+            if explored.verdict is Verdict.VIOLATED:
+                in_time = audit(run_design(design, card, part.workload, settings)).verdict
+        found[name] = explored
+        rows[name] = _row(scenario, name, explored, part, in_time, shares[0] if shares else 0.0)
+        if explored.stopped == "interrupted":
+            break
+    document = Exploration(
+        name=scenario.name,
+        question=scenario.question or "",
+        arbsim=__version__,
+        seed=seed,
+        reduced=reduced,
+        slice=SliceRow(
+            operations=tuple(operation_row(op) for op in part.workload),
+            originals=part.originals,
+            whole=part.whole,
+        ),
+        designs=rows,
+        replay=replay,
+        exit_code=exit_code_of(row.status for row in rows.values()),
+    )
+    return document, found
+
+
+def _row(
+    scenario: Scenario, name: str, explored: Explored, part: Slice, in_time: Verdict | None, share: float
+) -> ExploredRow:
+    expected, status = _judged(scenario, name, explored, part.whole)
+    outcomes = sorted(explored.outcomes.items(), key=lambda pair: (not pair[0].broken, -pair[1].classes))
+    return ExploredRow(
+        verdict=explored.verdict,
+        reasons=explored.reasons,
+        complete=explored.stopped is None,
+        expected=expected,
+        status=status,
+        orders=explored.orders,
+        violating_orders=explored.violating_orders,
+        classes=explored.classes,
+        violating_classes=explored.violating_classes,
+        redundant=explored.redundant,
+        longest=explored.longest,
+        outcomes=tuple(_outcome(outcome, reached) for outcome, reached in outcomes),
+        bounds=(*BOUNDS, CLOCK_BOUND) if explored.clock_jumps else BOUNDS,
+        limits=explored.limits,
+        in_time=in_time,
+        share_done=None if explored.stopped is None else round(share, 4),
+    )
+
+
+def _outcome(outcome: Outcome, reached: Reached) -> OutcomeRow:
+    return OutcomeRow(
+        final={
+            store: {str(account): money(cents) for account, cents in balances}
+            for store, balances in outcome.finals
+        },
+        fates=outcome.fates,
+        broken=outcome.broken,
+        classes=reached.classes,
+        orders=reached.orders,
+    )
+
+
+def _judged(scenario: Scenario, name: str, explored: Explored, whole: bool) -> tuple[str, Status]:
+    """What was expected, and whether it is met: the scenario's verdict, else the design's own claims."""
+    verdict = explored.verdict
+    expectation = scenario.expect.get(name)
+    # That one run proves nothing is no expectation of what all orders do.
+    if expectation is not None and expectation.verdict not in (None, "inconclusive"):
+        return expectation.verdict, _status(expectation.verdict, verdict, whole)
+    card = explored.card
+    broken = {kind for outcome in explored.outcomes for kind in outcome.broken}
+    claimed = {*card.claims, FindingKind.STALE_READ} if card.fresh_reads else set(card.claims)
+    if verdict is Verdict.VIOLATED:
+        return "as declared", "broken" if broken & claimed else "met"
+    # A trap that holds is news, unless the scenario expects something of it and no violation.
+    known = expectation is not None or set(VIOLATIONS) <= claimed
+    return "as declared", "met" if verdict is Verdict.HOLDS and known else "undecided"
+
+
+def _status(expected: str, verdict: Verdict, whole: bool) -> Status:
+    """A part of the workload that holds does not refute that the whole of it violates."""
+    if verdict is Verdict.INCONCLUSIVE:
+        return "undecided"
+    if expected == "violated":
+        return "met" if verdict is Verdict.VIOLATED else "broken" if whole else "undecided"
+    return "met" if verdict is Verdict.HOLDS else "broken"

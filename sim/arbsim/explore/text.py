@@ -1,0 +1,124 @@
+"""An exploration on a terminal: 80 columns, a glyph and a word for every verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from textwrap import wrap
+
+from arbsim.explore.document import Exploration, ExploredRow, OutcomeRow
+from arbsim.model import FindingKind, Verdict
+from arbsim.report.words import GLYPHS, VERDICTS, clean
+
+WIDTH = 80
+MOST_OUTCOMES = 6
+
+REASONS = {
+    "interrupted": "interrupted: only a part of the orders was tried",
+    "time": "the time limit ended the search: only a part of the orders was tried",
+    "memory": "the memory limit ended the search: only a part of the orders was tried",
+    "steps": "a run did not end within the bound on its steps",
+    "limits": "this world leaves out orders that the design could meet",
+    "no-contention": "no two operations on one account met in any order",
+    "undecided-outcomes": "operations whose outcome nobody knows decide whether there was an overdraft",
+    "unanswered": "in some orders an operation is never answered",
+}
+
+
+def render(exploration: Exploration) -> str:
+    """Return the exploration as plain text."""
+    return "\n".join(_lines(exploration))
+
+
+def _lines(exploration: Exploration) -> Iterator[str]:
+    name, question = clean(exploration.name), clean(exploration.question)
+    yield from wrap(f"{name}: {question}" if question else name, WIDTH)
+    yield from wrap(_operations(exploration), WIDTH)
+    yield ""
+    for design, row in exploration.designs.items():
+        yield from _design(clean(design), row)
+    yield from wrap(
+        "Orders are counted, not weighed: how many of them violate is no probability. Real time does not matter here,"
+        " only order.",
+        WIDTH,
+    )
+    yield f"Replay: {clean(exploration.replay)}"
+
+
+def _operations(exploration: Exploration) -> str:
+    part = exploration.slice
+    count = len(part.operations)
+    told = f"every order of {count} operation{'' if count == 1 else 's'}"
+    if not part.whole:
+        told += f", a part of the workload: {', '.join(map(str, part.originals))}"
+    return told + ("" if exploration.reduced else "; each one by itself")
+
+
+def _design(name: str, row: ExploredRow) -> Iterator[str]:
+    yield f"{GLYPHS[row.verdict]} {name}: {VERDICTS[row.verdict]}"
+    yield from _item(sentence(row))
+    for reason in row.reasons if row.verdict is Verdict.INCONCLUSIVE else ():
+        yield from _item(f"{REASONS[reason]}{'; '.join(('', *row.limits)) if reason == 'limits' else ''}")
+    if row.share_done is not None:
+        yield from _item(f"about {row.share_done:.2%} of the search was done; try fewer with --operations")
+    for outcome in row.outcomes[:MOST_OUTCOMES]:
+        yield from _item(f"{_count(outcome)}: {_finals(outcome)}; {_fates(outcome)}{_broken(outcome)}", "- ")
+    if len(row.outcomes) > MOST_OUTCOMES:
+        yield from _item(f"and {len(row.outcomes) - MOST_OUTCOMES} more outcomes", "- ")
+    if row.in_time is not None:
+        yield from _item(
+            "the scenario's own delays and times lead to a violation too"
+            if row.in_time is Verdict.VIOLATED
+            else "one run with the scenario's own delays and times showed no violation"
+        )
+    if row.status != "met":
+        yield from _item(f"{row.status}: expected {row.expected}")
+
+
+def sentence(row: ExploredRow) -> str:
+    """How many orders violate, or hold."""
+    counted = row.orders is not None and row.violating_orders is not None
+    total = row.orders if counted and row.orders is not None else row.classes
+    bad = row.violating_orders if counted and row.violating_orders is not None else row.violating_classes
+    of = "orders" if counted else "classes of equivalent orders"
+    classes = "1 class" if row.classes == 1 else f"{row.classes:,} classes"
+    also = f" (in {classes})" if counted and row.classes != total else ""
+    tried = "" if row.complete else " that were tried"
+    if bad:
+        return f"{bad:,} of {total:,} {of}{tried} violate{also}"
+    if not row.complete:
+        return f"no violation in {total:,} {of}{tried}{also}"
+    return f"{total:,} of {total:,} {of} hold{also}"
+
+
+def _count(outcome: OutcomeRow) -> str:
+    count, one, many = outcome.orders, "order", "orders"
+    if count is None:
+        count, one, many = outcome.classes, "class", "classes"
+    return f"1 {one}" if count == 1 else f"{count:,} {many}"
+
+
+def _finals(outcome: OutcomeRow) -> str:
+    """Where all stores agree their balances are told once."""
+    stores = {clean(store): balances for store, balances in outcome.final.items()}
+    first = next(iter(stores.values()), {})
+    if all(balances == first for balances in stores.values()):
+        return _balances(first)
+    return ", ".join(f"{store}: {_balances(balances)}" for store, balances in stores.items())
+
+
+def _balances(balances: dict[str, str]) -> str:
+    return ", ".join(f"account {account} {balance}" for account, balance in balances.items()) or "no balances"
+
+
+def _fates(outcome: OutcomeRow) -> str:
+    return ", ".join(
+        f"op {number} {fate.value if fate else 'unanswered'}" for number, fate in enumerate(outcome.fates, 1)
+    )
+
+
+def _broken(outcome: OutcomeRow) -> str:
+    return f": {', '.join(FindingKind(kind).value for kind in outcome.broken)}" if outcome.broken else ""
+
+
+def _item(text: str, mark: str = "") -> Iterator[str]:
+    yield from wrap(text, WIDTH, initial_indent="  " + mark, subsequent_indent="    ", break_on_hyphens=False)

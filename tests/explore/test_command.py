@@ -1,0 +1,91 @@
+"""``arbsim explore`` as people and scripts meet it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from arbsim.cli import app
+from arbsim.explore.document import exploration_schema
+from arbsim.worlds.exhaustive.search import Progress
+from tests.test_cli import ROOT, SHORT, TWO_REGIONS, run
+
+TRAP = SHORT.replace("[db/atomic-update]", "[db/select-then-update, db/atomic-update]").replace(
+    "accounts:", "database: {dialect: postgres, leader: east}\naccounts:"
+)
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> Path:
+    path = tmp_path / "trap.yaml"
+    path.write_text(TRAP, encoding="utf-8")
+    return path
+
+
+def test_it_tells_how_many_orders_hold_and_violate(trap: Path) -> None:
+    shown = run("explore", trap.name, cwd=trap.parent)
+    assert shown.stderr == ""
+    assert shown.returncode == 0
+    assert "x db/select-then-update: violated" in shown.stdout
+    assert "\n  12 of 14 orders violate (in 6 classes)\n" in shown.stdout
+    assert "+ db/atomic-update: holds\n  6 of 6 orders hold" in shown.stdout
+    assert shown.stdout.endswith("Replay: arbsim explore trap.yaml --seed 1\n")
+
+
+def test_json_is_one_document_of_the_published_shape(trap: Path) -> None:
+    shown = run("explore", trap.name, "--json", cwd=trap.parent)
+    document = json.loads(shown.stdout)
+    Draft202012Validator(exploration_schema()).validate(document)
+    row = document["designs"]["db/select-then-update"]
+    assert row["verdict"] == "violated"
+    assert row["in_time"] == "violated"
+    assert sum(outcome["orders"] for outcome in row["outcomes"]) == row["orders"]
+    again = run("explore", trap.name, "--json", cwd=trap.parent)
+    assert again.stdout == shown.stdout
+
+
+def test_plain_and_reduced_count_the_same_orders(trap: Path) -> None:
+    def row(*options: str) -> dict[str, object]:
+        shown = run("explore", trap.name, "--json", "--design", "db/atomic-update", *options, cwd=trap.parent)
+        found: dict[str, object] = json.loads(shown.stdout)["designs"]["db/atomic-update"]
+        return found
+
+    plain, reduced = row("--plain"), row()
+    assert plain["orders"] == plain["classes"] == reduced["orders"]
+    assert plain["violating_orders"] == reduced["violating_orders"] == 0
+
+
+def test_a_time_limit_gives_what_was_covered_and_no_proof() -> None:
+    shown = run("explore", str(TWO_REGIONS), "--design", "bus/single-writer", "--time-limit", "0", cwd=ROOT)
+    assert shown.returncode == 3
+    assert "? bus/single-writer: inconclusive\n  no violation in " in shown.stdout
+    assert "orders that were tried (in 1 class)" in shown.stdout
+    assert "the time limit ended the search" in shown.stdout
+
+
+def test_an_order_that_is_not_as_declared_breaks_the_expectation(trap: Path) -> None:
+    trap.write_text(TRAP + "expect:\n  db/select-then-update: {verdict: holds}\n", encoding="utf-8")
+    shown = run("explore", trap.name, cwd=trap.parent)
+    assert shown.returncode == 1
+    assert "  broken: expected holds\n" in shown.stdout
+
+
+def test_ctrl_c_tells_what_was_covered_and_leaves_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ctrl_c(_: object, progress: Progress) -> str | None:
+        if progress.runs == 3:
+            raise KeyboardInterrupt
+        return None
+
+    monkeypatch.setattr("arbsim.cli.explore._Limits.ask", ctrl_c)
+    arguments = ["explore", str(TWO_REGIONS), "--design", "db/serializable", "--json"]
+    with pytest.raises(SystemExit) as left:
+        app(arguments, standalone_mode=False)
+    assert left.value.code == 130
+    row = json.loads(capsys.readouterr().out)["designs"]["db/serializable"]
+    assert (row["classes"], row["complete"], row["verdict"]) == (3, False, "inconclusive")
+    assert row["reasons"] == ["interrupted"]
