@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from arbsim.history import BLIND, OPENING, History
 from arbsim.model import Cents, Fate, from_cents
@@ -27,12 +27,21 @@ from arbsim.worlds.virtual.recorder import Recorder, RegionStore
 DATABASE = "database"
 
 
-class _Moment:
-    """Stands in for the kernel while a history is written afterwards: the time and the trace of one event."""
+class _Moment(Kernel):
+    """A kernel that stands still: the time and the trace of one event of a history that is written afterwards."""
 
     def __init__(self) -> None:
-        self._now = 0  # where simpy keeps the time, and the recorder looks for it
-        self.trace = Trace(0)
+        super().__init__()
+        self._told = Trace(0)
+
+    @property
+    def trace(self) -> Trace:
+        """The trace of the event."""
+        return self._told
+
+    @trace.setter
+    def trace(self, trace: Trace) -> None:
+        self._told = trace
 
     def move_to(self, time_ns: int) -> None:
         """Go on to the time of the next event."""
@@ -86,7 +95,7 @@ class _Replay:
     ) -> None:
         self._history = history
         self._moment = _Moment()
-        self._recorder = Recorder(cast(Kernel, self._moment), history)
+        self._recorder = Recorder(self._moment, history)
         self._recorder.start_ns = start_ns
         self._code = history.store_code(DATABASE) if changes or _asked(logs) else 0
         self._stores: dict[str, RegionStore] = {}
