@@ -131,6 +131,13 @@ class TableWatch:
         if work.server_retries:
             self._recorder.history.retried(trace.operation, server=work.server_retries)
 
+    def seen(self, answer: Result) -> tuple[int, int, Cents] | None:
+        """Account, row in the history and cents of the version of an account that a statement went by."""
+        for version in reversed(answer.work.reads):
+            if version.schema.name == ACCOUNTS:
+                return version.key[0], self._row(version.id), to_cents(version.values[self._balance])
+        return None
+
     def committed(self, commit: Commit) -> None:
         """Note the balances that a transaction changed, and its place in the order of commits."""
         trace = commit.trace
@@ -324,9 +331,14 @@ class Connection:
         kernel, path = self._kernel, self._path
         trace = kernel.trace
         if self._wrote:
+            if kernel.steps is not None:
+                kernel.steps.sends(trace, "COMMIT")
             await kernel.sleep_ns(path.there_ns(trace) + self._universe.quorum_ns(trace))
             answer = self._session.execute("COMMIT")
+            sent_ns = kernel.now_ns
             await kernel.sleep_ns(path.back_ns(trace))
+            if kernel.steps is not None:
+                kernel.steps.returned(trace, self._universe.watch.store, sent_ns)
         else:
             answer = self._session.execute("COMMIT")
             await kernel.sleep_ns(path.gateway_ns(trace))
@@ -336,8 +348,13 @@ class Connection:
     async def rollback(self) -> None:
         """Roll back: the locks are free once the leader hears of it."""
         trace = self._kernel.trace
+        steps = self._kernel.steps
+        if steps is not None:
+            steps.sends(trace, "ROLLBACK")
         await self._kernel.sleep_ns(self._path.there_ns(trace))
         self._session.execute("ROLLBACK")
+        if steps is not None:
+            steps.rolled_back(trace, self._universe.watch.store)
         await self._kernel.sleep_ns(self._path.back_ns(trace))
 
     async def _run(self, query: str, args: Sequence[object], timeout: float | None) -> Result:
@@ -347,6 +364,9 @@ class Connection:
         kernel, universe, session = self._kernel, self._universe, self._session
         trace = kernel.trace
         universe.recorder.history.executed(query)
+        steps = kernel.steps
+        if steps is not None:
+            steps.sends(trace, query)
         await kernel.sleep_ns(self._path.there_ns(trace) + universe.settings.statement_ns)
         session.trace = trace
         alone = not session.in_transaction and not query.startswith(_READS)
@@ -358,14 +378,21 @@ class Connection:
             answer = await self._wait(answer, trace)
         if isinstance(answer, SqlError):
             universe.recorder.history.retried(trace.operation, server=answer.server_retries)
+            if steps is not None:
+                steps.refused(trace, universe.watch.store, answer.sqlstate)
             await kernel.sleep_ns(self._path.back_ns(trace))
             raise to_exception(answer)
         universe.watch.observe(trace, answer)
+        if steps is not None:
+            steps.executed(trace, universe.watch.store, answer, universe.watch.seen(answer))
         delay_ns = self._replication_ns(answer, trace)
         if alone:
             await self._commit_alone(answer, delay_ns, trace)
             delay_ns = 0
-        await kernel.sleep_ns(delay_ns + self._path.back_ns(trace))
+        back_ns = self._path.back_ns(trace)
+        await kernel.sleep_ns(delay_ns + back_ns)
+        if steps is not None:
+            steps.returned(trace, universe.watch.store, kernel.now_ns - back_ns)
         return answer
 
     async def _commit_alone(self, answer: Result, delay_ns: int, trace: Trace) -> None:
@@ -429,6 +456,8 @@ class Connection:
         trace = blocker.session.trace
         if isinstance(trace, Trace) and trace.operation:
             self._waits.setdefault(trace.operation, universe.recorder.now_ns)
+            if kernel.steps is not None:
+                kernel.steps.blocked(waiting.session.trace, universe.watch.store, trace.operation)
 
         assert wait is not None
         Timer(kernel, universe.deadlock_ns).callbacks.append(DeadlockCheck(universe, waiting, wait))

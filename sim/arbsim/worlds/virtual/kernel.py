@@ -21,10 +21,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import simpy
 from simpy.events import NORMAL, PENDING, URGENT, Event
+
+if TYPE_CHECKING:
+    from arbsim.worlds.virtual.steps import StepRecorder
 
 T = TypeVar("T")
 
@@ -71,6 +74,8 @@ class Kernel(simpy.Environment):
         super().__init__(initial_time=0)
         self.idle_timers = 0
         self._no_trace = Trace(0)
+        self.steps: StepRecorder | None = None
+        """Who wants to know what happens step by step; None in an ordinary run."""
 
     @property
     def now_ns(self) -> int:

@@ -68,6 +68,9 @@ class Recorder:
     def wrote(self, operation: int, account: int, store: int, cents: Cents, base: int) -> int:
         """Note a balance that an operation computed here; return its row."""
         row = self.history.effect(operation, account, store, cents, base, self.now_ns)
+        if self.kernel.steps is not None:
+            name = self.history.stores[store]
+            self.kernel.steps.changed(operation, account, name, cents, row, EffectKind.WRITTEN)
         if self._authored[operation] == _NONE:
             self._authored[operation] = row
         else:
@@ -79,9 +82,12 @@ class Recorder:
     ) -> int:
         """Note a balance that was taken over from (or lost to) the store in which it was computed."""
         base = self._authored_second.get((operation, account), self._authored[operation])
-        return self.history.effect(
+        row = self.history.effect(
             operation, account, store, cents, BLIND if base == _NONE else base, self.now_ns, kind
         )
+        if self.kernel.steps is not None:
+            self.kernel.steps.changed(operation, account, self.history.stores[store], cents, row, kind)
+        return row
 
 
 class RegionStore:
@@ -90,6 +96,7 @@ class RegionStore:
     def __init__(self, recorder: Recorder, region: str, opening: dict[int, Cents]) -> None:
         self._recorder = recorder
         self._kernel = recorder.kernel
+        self._region = region
         self._code = recorder.history.store_code(region)
         self._balances = {account: from_cents(cents) for account, cents in opening.items()}
         self._cents = dict(opening)
@@ -103,6 +110,9 @@ class RegionStore:
         trace = self._kernel.trace
         if trace.operation:
             self._recorder.saw(trace, self._code, account, self._rows[account], self._cents[account])
+            steps = self._kernel.steps
+            if steps is not None:
+                steps.read(trace, self._region, account, self._rows[account], self._cents[account])
         return balance
 
     def put(self, account: int, balance: Decimal) -> None:

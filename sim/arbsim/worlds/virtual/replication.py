@@ -48,8 +48,13 @@ class Replica:
     def _send(
         self, target: Replica, delay_ns: int, changes: list[Change], stamp: _Stamp, operation: int
     ) -> None:
+        kernel, store = self.universe.kernel, self.universe.watch.store
+        sent_ns = kernel.now_ns
+
         def arrived(_: object) -> None:
             for change in changes:
+                if kernel.steps is not None:
+                    kernel.steps.carries(operation, store, change.version.key[0], sent_ns)
                 target.receive(change, stamp, operation)
 
         lag_ns = self.universe.settings.xcluster_lag_ns

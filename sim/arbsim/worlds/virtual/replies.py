@@ -39,6 +39,7 @@ class Replies:
     ) -> None:
         """Read replies for ever; those to other regions' operations are passed over."""
         consumer = await kafka.consumer(topic, cluster=cluster, isolation_level="read_committed")
+        consumer.reader = "client"
         while True:
             for batch in (await consumer.getmany(timeout_ms=1000)).values():
                 for record in batch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from arbsim import cdc
 from arbsim.history import History
 from arbsim.model import Accepted, DesignCard, Operation, Outcome, Workload, fate_of, from_cents, to_cents
+from arbsim.steps import Step
 from arbsim.worlds.api import Design, Topic
 from arbsim.worlds.virtual.database import Placement, Universe
 from arbsim.worlds.virtual.draws import Draws
@@ -20,6 +21,7 @@ from arbsim.worlds.virtual.region import EPOCH_NS, Messaging, Places, VirtualClo
 from arbsim.worlds.virtual.replication import link
 from arbsim.worlds.virtual.settings import DatabaseSettings, Settings
 from arbsim.worlds.virtual.sql.engine import Engine
+from arbsim.worlds.virtual.steps import StepRecorder
 
 if TYPE_CHECKING:
     from arbsim.worlds.virtual.change_stream import ChangeStream
@@ -36,10 +38,36 @@ def run_design(design: Design, card: DesignCard, workload: Workload, settings: S
     return VirtualWorld(design, card, workload, settings).run()
 
 
+def run_watched(
+    design: Design,
+    card: DesignCard,
+    workload: Workload,
+    settings: Settings,
+    watched: Collection[int],
+    until_ns: int | None = None,
+) -> tuple[History, tuple[Step, ...]]:
+    """Run one design as ``run_design`` does, and return every step of some operations too.
+
+    ``until_ns``: stop once all has happened up to this time; the history is then that of a run cut short.
+    """
+    world = VirtualWorld(design, card, workload, settings, watched)
+    history = world.run(until_ns)
+    assert world.kernel.steps is not None
+    return history, tuple(world.kernel.steps.steps)
+
+
 class VirtualWorld:
     """Everything that exists in one run."""
 
-    def __init__(self, design: Design, card: DesignCard, workload: Workload, settings: Settings) -> None:
+    def __init__(
+        self,
+        design: Design,
+        card: DesignCard,
+        workload: Workload,
+        settings: Settings,
+        watched: Collection[int] = (),
+    ) -> None:
+        """``watched``: the operations of which every step is wanted."""
         self.design = design
         self.settings = settings
         self.workload = workload
@@ -47,6 +75,7 @@ class VirtualWorld:
         self.history = History(card, workload)
         self.recorder = Recorder(self.kernel, self.history)
         self.network = self._build_network()
+        self.kernel.steps = StepRecorder(self.recorder, workload, watched) if watched else None
         self.resources = design.resources()
         self.universes = self._build_universes()
         self.distinct_universes = tuple(dict.fromkeys(self.universes.values()))
@@ -95,6 +124,8 @@ class VirtualWorld:
         universe = self.universe_type(self.recorder, self.network, database, engine, placement, store)
         universe.watch.create((database.table, *self.resources.tables), self.resources.check)
         universe.watch.seed(self.workload.accounts)
+        if self.kernel.steps is not None:
+            self.kernel.steps.database(store, placement.leader)
         return universe
 
     def _build_engine(self, database: DatabaseSettings) -> Engine:
@@ -173,7 +204,10 @@ class VirtualWorld:
         universe = self.universes.get(name)
         pool = universe.pool(name) if universe is not None else None
         store = self._store if role == "service" else None
-        return VirtualRegion(name, role, self.places, self.recorder, pool, self._messaging(name), store)
+        region = VirtualRegion(name, role, self.places, self.recorder, pool, self._messaging(name), store)
+        if self.kernel.steps is not None:
+            self.kernel.steps.actor(region.salt, "client" if role == "client" else "service", name)
+        return region
 
     def _store(self, region: str) -> RegionStore:
         if region not in self.stores:
@@ -182,8 +216,8 @@ class VirtualWorld:
 
     # -- the run ---------------------------------------------------------------------------------------
 
-    def run(self) -> History:
-        """Start the services, then the clients; go on until everything is quiet."""
+    def run(self, until_ns: int | None = None) -> History:
+        """Start the services, then the clients; go on until everything is quiet, or until a time."""
         kernel, settings = self.kernel, self.settings
         clients = self._begin()
         kernel.run_until_quiet(settings.horizon_ns)
@@ -192,7 +226,8 @@ class VirtualWorld:
         if self.change_stream is not None:
             kernel.spawn(self.change_stream.restarts())
         last_ns = self.workload.operations[-1].at_ns if self.workload.operations else 0
-        quiet = kernel.run_until_quiet(kernel.now_ns + last_ns + settings.horizon_ns)
+        horizon_ns = last_ns + settings.horizon_ns if until_ns is None else until_ns
+        quiet = kernel.run_until_quiet(kernel.now_ns + horizon_ns)
         self._finish(quiet)
         return self.history
 
@@ -225,6 +260,8 @@ class VirtualWorld:
         """One client: invoke, decide, write down what it was told."""
         recorder, history = self.recorder, self.history
         history.invoke(op.id, recorder.now_ns)
+        if self.kernel.steps is not None:
+            self.kernel.steps.invoked(op.id, op.region)
         outcome: Outcome = await self.design.decide(op, region)
         told = outcome.balance if isinstance(outcome, Accepted) else None
         history.answer(
@@ -234,6 +271,8 @@ class VirtualWorld:
             None if told is None else to_cents(told),
             "" if isinstance(outcome, Accepted) else outcome.reason,
         )
+        if self.kernel.steps is not None:
+            self.kernel.steps.answered(op.id, op.region, fate_of(outcome))
         trace = self.kernel.trace
         recorder.decided(trace)
         for universe in self.distinct_universes:

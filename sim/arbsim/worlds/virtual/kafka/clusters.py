@@ -79,6 +79,7 @@ async def mirror(source: Cluster, target: Cluster, topic: str) -> None:
         source, target.leader, [topic], None, "earliest", False, "read_uncommitted", None, None
     )
     producer = Producer(target, target.leader, lambda: 0, "all", True, None, 0)
+    consumer.reader = "carrier"
     await consumer.start()
     await producer.start()
     copy = f"{source.name}.{topic}"

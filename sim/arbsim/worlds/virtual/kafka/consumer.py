@@ -13,6 +13,7 @@ from typing import Any
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalOperation, IllegalStateError
 from aiokafka.structs import TopicPartition
 
+from arbsim.steps import LaneKind
 from arbsim.worlds.virtual.draws import purpose
 from arbsim.worlds.virtual.kafka.cluster import Cluster
 from arbsim.worlds.virtual.kafka.partition import ConsumerRecord, Partition
@@ -40,6 +41,8 @@ class Consumer:
         listener: Any,
     ) -> None:
         self.topics = tuple(topics)
+        self.region = region
+        self.reader: LaneKind = "service"
         self._cluster = cluster
         self._kernel = cluster.kernel
         self._there = cluster.network.link(region, cluster.leader)
@@ -206,12 +209,21 @@ class Consumer:
         operation = first.operation if first is not None else 0
         trace = Trace(operation, self._salt + (0 if operation else round_ << 24))
 
+        sent_ns = self._kernel.now_ns
+
         def received(_: object) -> None:
             self._kernel.touch(self._mark)
             if round_ == self._fetching:
+                self._tell_steps(fetched, sent_ns)
                 self._receive(fetched)
 
         Timer(self._kernel, self._back.delay_ns(trace)).callbacks.append(received)
+
+    def _tell_steps(self, fetched: _Fetched, sent_ns: int) -> None:
+        steps = self._kernel.steps
+        if steps is not None:
+            for _, records, _ in fetched:
+                steps.delivered(self._cluster.leader, self.reader, self.region, records, sent_ns)
 
     def _receive(self, fetched: _Fetched) -> None:
         self._fetching = 0

@@ -122,6 +122,8 @@ class Producer:
         record = ConsumerRecord(
             topic, number, key, value, timestamp_ms, headers, operation, self._transaction
         )
+        if self._kernel.steps is not None:
+            self._kernel.steps.queued(record, self._kernel.trace)
         acknowledged: Future[Any] = self._kernel.future()
         if self._transaction is not None:
             self._touched.setdefault(partition, False)
@@ -182,6 +184,8 @@ class Producer:
         else:
             partition.append(records, replication_ns, None)
             acknowledge()
+        if self._kernel.steps is not None:
+            self._kernel.steps.appended(self._cluster.leader, records)
 
     def _answer(self, batch: list[_Pending], error: Raised | None, trace: Trace) -> None:
         """Send the leader's answer back; then the next request may go."""
