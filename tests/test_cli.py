@@ -58,7 +58,7 @@ def test_it_tells_its_version(tmp_path: Path) -> None:
 def test_without_a_command_it_shows_the_help(tmp_path: Path) -> None:
     shown = run(cwd=tmp_path)
     assert shown.returncode == 0
-    for command in ("run", "designs", "schema", "init", "audit", "report", "selftest"):
+    for command in ("run", "explain", "designs", "schema", "init", "audit", "report", "selftest"):
         assert f"\n  {command} " in shown.stdout
 
 
@@ -149,6 +149,49 @@ def test_another_seed_changes_the_replay_line_and_nothing_else_is_needed(short: 
     first = run("run", short.name, "--seed", "7", "--json", cwd=short.parent).stdout
     replay = json.loads(first)["manifest"]["replay"].split()
     assert run(*replay[1:], "--json", cwd=short.parent).stdout == first
+
+
+def test_a_design_that_broke_is_explained_with_its_cure_beside_it(tmp_path: Path) -> None:
+    done = run("explain", str(TWO_REGIONS), "--design", "bus/regional-deltas", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Claim. bus/regional-deltas overdraws account 1 by 30.00.\n")
+    assert (
+        "The same operations through bus/single-writer, its cure.\nOp 1 was stopped at step 9:" in done.stdout
+    )
+    replay = "arbsim explain scenarios/two_regions.yaml --seed 42 --design bus/regional-deltas"
+    assert done.stdout.splitlines()[-1] == f"Replay: {replay}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_explanation_is_the_one_in_the_report(tmp_path: Path) -> None:
+    design = "db/select-then-update"
+    done = run("explain", str(TWO_REGIONS), "--design", design, "--json", cwd=tmp_path)
+    document = json.loads(done.stdout)
+    assert (document["design"], document["verdict"]) == (design, "violated")
+    report = json.loads((ROOT / "reports" / "two_regions" / "results.json").read_text(encoding="utf-8"))
+    assert document["explanation"] == report["designs"][design]["explanation"]
+
+
+def test_a_design_that_did_not_break_has_nothing_to_explain(tmp_path: Path) -> None:
+    done = run("explain", str(TWO_REGIONS), "--design", "db/atomic-update", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (
+        0,
+        "db/atomic-update is none-seen in this run: there is nothing to explain.\n",
+    )
+
+
+def test_an_unknown_design_cannot_be_explained(tmp_path: Path) -> None:
+    done = run("explain", str(TWO_REGIONS), "--design", "db/atomic-updat", cwd=tmp_path)
+    assert done.returncode == 2
+    assert 'the scenario lists no design "db/atomic-updat"' in done.stderr
+
+
+def test_a_run_points_to_the_explanation_of_the_first_design_that_broke(tmp_path: Path) -> None:
+    done = run("run", str(TWO_REGIONS), "--design", "db/active-active", cwd=tmp_path)
+    (pointer,) = [line for line in done.stdout.splitlines() if line.startswith("Step by step: ")]
+    command = pointer.removeprefix("Step by step: arbsim ").split()
+    command[1] = str(TWO_REGIONS)
+    assert run(*command, cwd=tmp_path).stdout.startswith("Claim. db/active-active overdraws account 1")
 
 
 def test_a_saved_history_is_judged_again_to_the_same_document(short: Path) -> None:
@@ -306,6 +349,13 @@ def test_a_class_of_ones_own_is_judged_by_what_it_claims(own: Path) -> None:
     assert result["final"] == {"1": {"database": "-30.00"}}
     assert "balance = balance - $1" in result["steps"][0]
     assert done.returncode == 1
+
+
+def test_a_class_of_ones_own_is_explained_beside_a_design_that_holds(own: Path) -> None:
+    done = run("explain", own.name, "--design", "own.py:Careless", cwd=own.parent)
+    assert done.returncode == 0
+    assert done.stdout.startswith("Claim. own/careless overdraws account 1 by 30.00.")
+    assert "The same operations through db/atomic-update, a design that holds." in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any
 from arbsim.audit.costs import ms
 from arbsim.audit.judge import money
 from arbsim.cautions import cautions_of
+from arbsim.document import OperationRow
 from arbsim.history import History
 from arbsim.model import Cents, Fate, FindingKind, Kind, Operation, Verdict, Workload
 from arbsim.results import (
@@ -24,7 +25,6 @@ from arbsim.results import (
     LiveFacts,
     LiveResults,
     Manifest,
-    OperationRow,
     ParameterRow,
     Results,
     Status,

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, NoReturn, TextIO, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from arbsim.compare import Expected, Facts
+from arbsim.explanation import Explanation
 from arbsim.history import BLIND, MISSING, EffectKind, History
 from arbsim.model import Cents, DesignCard, Fate, Kind, Operation, Workload
 
@@ -39,13 +40,15 @@ class HistoryError(ValueError):
 class SavedRun:
     """What a file holds: what was run, what was expected of it, and what happened.
 
-    ``ceilings`` are the operations a second on one hot key, by design; they were measured in runs of their own.
+    ``ceilings`` are the operations a second on one hot key, by design; they were measured in runs of their own, and so
+    were the steps of ``explanations``.
     """
 
     facts: Facts
     expected: tuple[Expected, ...]
     histories: tuple[History, ...]
     ceilings: dict[str, float | None]
+    explanations: dict[str, Explanation]
 
 
 class _Line(BaseModel):
@@ -73,6 +76,7 @@ class _Operation(_Line):
 class _Design(_Line):
     card: DesignCard
     ceiling: float | None
+    explanation: Explanation | None = None
     stores: tuple[str, ...]
     finals: tuple[tuple[str, tuple[tuple[_Account, _Long], ...]], ...]
     totals: dict[str, int]
@@ -113,6 +117,7 @@ def _lines(run: SavedRun) -> Iterator[Any]:
         yield _Design(
             card=history.card,
             ceiling=run.ceilings.get(history.card.name),
+            explanation=run.explanations.get(history.card.name),
             stores=history.stores,
             finals=tuple((store, tuple(balances.items())) for store, balances in history.finals.items()),
             totals=history.totals,
@@ -167,16 +172,19 @@ class _Reader:
     def run(self) -> SavedRun:
         head = self._model(_Head)
         workload = self._workload(head)
-        histories, ceilings = [], {}
+        histories, ceilings, explanations = [], {}, {}
         while not self._is_end(document := self._document()):
-            history, ceiling = self._history(self._checked(_Design, document), workload)
+            design = self._checked(_Design, document)
+            history = self._history(design, workload)
             if history.card.name in ceilings:
                 self._refuse("there is a design of this name already")
             histories.append(history)
-            ceilings[history.card.name] = ceiling
+            ceilings[history.card.name] = design.ceiling
+            if design.explanation is not None:
+                explanations[history.card.name] = design.explanation
         if self._file.readline(1):
             self._refuse("something comes after the last line")
-        return SavedRun(head.facts, head.expected, tuple(histories), ceilings)
+        return SavedRun(head.facts, head.expected, tuple(histories), ceilings, explanations)
 
     def _refuse(self, what: str) -> NoReturn:
         raise HistoryError(f"{self._path}:{self._line}: {what}")
@@ -225,7 +233,7 @@ class _Reader:
             operations.append(Operation(**dict(read)))
         return Workload(tuple(operations), accounts)
 
-    def _history(self, design: _Design, workload: Workload) -> tuple[History, float | None]:
+    def _history(self, design: _Design, workload: Workload) -> History:
         if len(set(design.stores)) != len(design.stores):
             self._refuse("a store is named twice")
         history = History(design.card, workload, stores=design.stores)
@@ -243,7 +251,7 @@ class _Reader:
                 rows.add(document)
             except (ValueError, OverflowError, IndexError) as error:
                 self._refuse(str(error))
-        return history, design.ceiling
+        return history
 
 
 class _Rows:

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from arbsim.model import Agreement, Family, Fate, FindingKind, Kind, Verdict
+from arbsim.document import Milliseconds, Money, OperationRow, Part
+from arbsim.explanation import Explanation
+from arbsim.model import Agreement, Family, Fate, FindingKind, Verdict
 
 SCHEMA_VERSION: Literal[1] = 1
 
-Money = str
-Milliseconds = float
 Answered = Literal["yes", "no", "undecided"]
 Status = Literal["met", "broken", "undecided"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False)
-
-
-class Witness(_Part):
+class Witness(Part):
     """One finding: the operations that make it, the first of them the one that is wrong."""
 
     operations: tuple[int, ...]
@@ -34,7 +30,7 @@ class Witness(_Part):
     store: str | None = Field(default=None, description="where it shows: a region, or the database")
 
 
-class Finding(_Part):
+class Finding(Part):
     """All findings of one kind. ``amount`` is the money at stake in all of them."""
 
     count: int = 0
@@ -45,7 +41,7 @@ class Finding(_Part):
     exact: bool = Field(default=True, description="false: a lower bound (see the design's notes)")
 
 
-class Outcomes(_Part):
+class Outcomes(Part):
     """How many operations ended in each way. An operation that was never answered is unknown."""
 
     accepted: int = 0
@@ -54,7 +50,7 @@ class Outcomes(_Part):
     unknown: int = 0
 
 
-class Rejections(_Part):
+class Rejections(Part):
     """Rejected withdrawals and transfers, by what any real-time order would have allowed."""
 
     certainly_right: int = Field(default=0, description="no legal order had the funds")
@@ -62,7 +58,7 @@ class Rejections(_Part):
     order_dependent: int = 0
 
 
-class Pair(_Part):
+class Pair(Part):
     """Two operations on one account of which the second did not see the first, or waited for it."""
 
     first: int
@@ -71,7 +67,7 @@ class Pair(_Part):
     waited: bool = False
 
 
-class Contention(_Part):
+class Contention(Part):
     """How often operations on one account met. Where none did, a run proves nothing."""
 
     overlapping_pairs: int = Field(
@@ -82,7 +78,7 @@ class Contention(_Part):
     examples: tuple[Pair, ...] = ()
 
 
-class Cause(_Part):
+class Cause(Part):
     """Why money is missing or too much in one place."""
 
     kind: Literal["lost", "doubled", "not-accepted", "half-transfer", "unexplained"]
@@ -91,7 +87,7 @@ class Cause(_Part):
     amount: Money = Field(description="signed: what it adds to the balance, wrongly")
 
 
-class BalanceRow(_Part):
+class BalanceRow(Part):
     """One account in one store whose balance differs from what was accepted."""
 
     account: int
@@ -103,7 +99,7 @@ class BalanceRow(_Part):
     causes: tuple[Cause, ...]
 
 
-class Belief(_Part):
+class Belief(Part):
     """What an operation's decider believed, and what was true of everything decided so far."""
 
     time_ms: Milliseconds
@@ -115,7 +111,7 @@ class Belief(_Part):
     fate: Fate | None
 
 
-class Latency(_Part):
+class Latency(Part):
     """Percentiles in milliseconds by nearest rank; None where there was nothing to measure."""
 
     count: int
@@ -125,7 +121,7 @@ class Latency(_Part):
     max_ms: Milliseconds | None = None
 
 
-class RegionLatency(_Part):
+class RegionLatency(Part):
     """How long the clients of one region (or of ``all``) waited."""
 
     region: str
@@ -133,7 +129,7 @@ class RegionLatency(_Part):
     fate: Latency
 
 
-class Costs(_Part):
+class Costs(Part):
     """What the design costs, whatever it is worth."""
 
     latency: tuple[RegionLatency, ...]
@@ -152,21 +148,21 @@ class Costs(_Part):
     )
 
 
-class StatementCount(_Part):
+class StatementCount(Part):
     """A SQL statement as it was sent, and how often."""
 
     text: str
     count: int
 
 
-class Evidence(_Part):
+class Evidence(Part):
     """What a verdict stands on."""
 
     runs: int = 1
     orders: int | None = Field(default=None, description="how many orders were tried, where all were")
 
 
-class DesignResult(_Part):
+class DesignResult(Part):
     """One design, judged."""
 
     design: str
@@ -200,21 +196,12 @@ class DesignResult(_Part):
     costs: Costs
     counts: dict[str, int] = Field(description="what else the run counted: messages, change events")
     notes: tuple[str, ...]
+    explanation: Explanation | None = Field(
+        default=None, description="the first finding of a violated design, step by step"
+    )
 
 
-class OperationRow(_Part):
-    """One operation of the workload, with its fate in the reference and in each design."""
-
-    id: int
-    at_ms: Milliseconds
-    region: str
-    kind: Kind
-    account: int
-    to_account: int | None
-    amount: Money
-
-
-class WorkloadSummary(_Part):
+class WorkloadSummary(Part):
     """The workload: every operation where they are few, counts where they are many."""
 
     operations: int
@@ -225,21 +212,21 @@ class WorkloadSummary(_Part):
     rows: tuple[OperationRow, ...] = Field(description="all operations where there are at most 50")
 
 
-class Disagreement(_Part):
+class Disagreement(Part):
     """An operation that does not end alike in all designs."""
 
     operation: OperationRow
     fates: dict[str, Fate]
 
 
-class Disagreements(_Part):
+class Disagreements(Part):
     """Operations on whose fate designs differ."""
 
     count: int
     first: tuple[Disagreement, ...] = Field(description="the first 100 of them")
 
 
-class Expectation(_Part):
+class Expectation(Part):
     """One thing that the scenario (or, without one, the design itself) expects."""
 
     design: str
@@ -249,7 +236,7 @@ class Expectation(_Part):
     status: Status
 
 
-class Caution(_Part):
+class Caution(Part):
     """Something that weakens a pass. It can be silenced by its id."""
 
     id: str
@@ -258,7 +245,7 @@ class Caution(_Part):
     next_step: str
 
 
-class ParameterRow(_Part):
+class ParameterRow(Part):
     """A default of the models, what the scenario made of it, and where the default comes from."""
 
     name: str
@@ -268,7 +255,7 @@ class ParameterRow(_Part):
     source: str
 
 
-class FamilyFacts(_Part):
+class FamilyFacts(Part):
     """What one family of designs stands on in this scenario, as sentences."""
 
     family: Family
@@ -278,7 +265,7 @@ class FamilyFacts(_Part):
     gateway: str
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """What reproduces this document."""
 
     arbsim: str
@@ -290,7 +277,7 @@ class Manifest(_Part):
     replay: str
 
 
-class Results(_Part):
+class Results(Part):
     """Designs side by side on one workload."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -310,7 +297,7 @@ class Results(_Part):
     exit_code: int = Field(description="1: an expectation is broken; 3: one is undecided; 0: all are met")
 
 
-class ServerFacts(_Part):
+class ServerFacts(Part):
     """A real server: what it is, and the settings that matter, as it told them itself."""
 
     name: str
@@ -322,7 +309,7 @@ class ServerFacts(_Part):
     settings: dict[str, str]
 
 
-class LinkFacts(_Part):
+class LinkFacts(Part):
     """A link between a region and a server: the round trip of the scenario, and what was measured."""
 
     region: str
@@ -333,7 +320,7 @@ class LinkFacts(_Part):
     )
 
 
-class Simulated(_Part):
+class Simulated(Part):
     """What the model says of a design on the same workload, told that the server is what it is."""
 
     verdict: Verdict
@@ -343,7 +330,7 @@ class Simulated(_Part):
     p99_ms: Milliseconds | None
 
 
-class LiveFacts(_Part):
+class LiveFacts(Part):
     """What only a run on real servers has. It is not the same twice."""
 
     began: str = Field(description="when the run began, in UTC")
@@ -362,7 +349,7 @@ class LiveResults(Results):
     live: LiveFacts
 
 
-class InputMistake(_Part):
+class InputMistake(Part):
     """A mistake in the input, with its place."""
 
     code: str
@@ -373,7 +360,7 @@ class InputMistake(_Part):
     hint: str | None = None
 
 
-class Failure(_Part):
+class Failure(Part):
     """What ``--json`` prints where there are no results."""
 
     schema_version: Literal[1] = SCHEMA_VERSION

@@ -13,6 +13,8 @@ from arbsim.audit import audit
 from arbsim.compare import Expected, Facts, compare, run_facts
 from arbsim.designs import catalogue
 from arbsim.designs.own_sql import OwnSql
+from arbsim.explaining import Subject, explain
+from arbsim.explanation import Explanation
 from arbsim.history import History
 from arbsim.history_file import SavedRun
 from arbsim.model import DesignCard, Kind, Nanoseconds, Operation, Workload, from_cents
@@ -69,7 +71,7 @@ def run_scenario(
 ) -> Run:
     """Run every design on the workload, judge each, and compare them.
 
-    ``on_design`` is told when a design begins (result None) and when it is judged.
+    ``on_design`` is told when a design begins (result None), when it is judged, and when it is explained.
     """
     settings = settings_of(scenario, seed)
     judged = []
@@ -78,7 +80,8 @@ def run_scenario(
         one = judge_design(name, design, workload, settings)
         on_design(name, one.result)
         judged.append(one)
-    return finish(scenario, workload, facts_of(scenario, seed, replay), designs, judged)
+    explanations = explanations_of(judged, designs, workload, settings, on_design)
+    return finish(scenario, workload, facts_of(scenario, seed, replay), designs, judged, explanations)
 
 
 def finish(
@@ -87,18 +90,51 @@ def finish(
     facts: Facts,
     designs: Mapping[str, Design],
     judged: Sequence[Judged],
+    explanations: Mapping[str, Explanation] | None = None,
 ) -> Run:
-    """Put judged designs side by side, and keep what is needed to judge them again."""
+    """Put judged designs side by side, and keep what is needed to judge them again.
+
+    ``explanations``, by design, are there where the world can be watched: not on real servers.
+    """
     saved = SavedRun(
         facts,
         tuple(_expected(scenario, designs)),
         tuple(one.history for one in judged),
         {one.name: one.result.costs.hot_key_ceiling_per_s for one in judged},
+        dict(explanations or {}),
     )
     return Run(_compare(saved, workload, {one.name: one.result for one in judged}), saved)
 
 
+def explanations_of(
+    judged: Sequence[Judged],
+    designs: Mapping[str, Design],
+    workload: Workload,
+    settings: Settings,
+    on_design: Callable[[str, DesignResult | None], None],
+) -> dict[str, Explanation]:
+    """Explain every design that is violated, beside its cure or another design that holds."""
+    subjects = {
+        one.name: Subject(designs[one.name], one.history.card, one.history, one.result) for one in judged
+    }
+    known = catalogue()
+    named = sorted({one.card.cure for one in subjects.values() if one.card.cure in known and one.is_violated})
+    cures = {name: Subject(design := known[name](), card_of(name, design)) for name in named}
+    explained = {}
+    for name, subject in subjects.items():
+        if subject.is_violated:
+            on_design(name, None)
+            explanation = explain(subject, tuple(subjects.values()), cures, workload, settings)
+            if explanation is not None:
+                explained[name] = explanation
+    return explained
+
+
 def _compare(saved: SavedRun, workload: Workload, results: Mapping[str, DesignResult]) -> Results:
+    results = {
+        name: result.model_copy(update={"explanation": saved.explanations.get(name)})
+        for name, result in results.items()
+    }
     facts = {history.card.name: run_facts(history) for history in saved.histories}
     compared = compare(saved.facts, workload, results, saved.expected, facts)
     silence = saved.facts.scenario.get("silence", ())

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from arbsim.report import html
 from arbsim.sweep.report import html as sweep_page
 from arbsim.sweep.report.charts import charts_of
 from arbsim.sweep.results import SweepResults
+from tests.browser.support import needs_browser, opened
 from tests.report.results import hostile, shipped
 
+pytestmark = needs_browser
+
 REPORTS = Path(__file__).parents[2] / "reports"
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and os.environ.get("ARBSIM_REQUIRE_BROWSER") != "1",
-    reason="there is no Chromium on the PATH",
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert CHROMIUM is not None, "ARBSIM_REQUIRE_BROWSER=1, but there is no Chromium on the PATH"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +33,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=["two_regions", "one_region", "cdc_distribution", "hostile", "sweep"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def opened(browser: Browser, path: Path, **options: object) -> tuple[Page, list[str]]:
-    """The page in a window of its own, and what it complained of or asked for beside itself."""
-    page = browser.new_context(**options).new_page()  # type: ignore[arg-type]
-    heard: list[str] = []
-    page.on("console", lambda message: heard.append(message.text))
-    page.on("pageerror", lambda error: heard.append(str(error)))
-    page.on("dialog", lambda dialog: heard.append(dialog.message))
-    page.on("request", lambda request: heard.append(request.url) if request.url != path.as_uri() else None)
-    page.goto(path.as_uri())
-    return page, heard
 
 
 def test_it_opens_in_silence_and_asks_nobody(browser: Browser, folder: Path, name: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from arbsim.explanation import Explanation
 from arbsim.results import Results
 from arbsim.runner import designs_of, run_scenario
 from arbsim.scenario import Scenario, load_scenario
@@ -28,6 +30,23 @@ def shipped(name: str) -> Results:
     return run(load_scenario(SCENARIOS / f"{name}.yaml"))
 
 
+def _hostile_explanation(results: Results) -> Explanation:
+    """An explanation in which the west, the topics and the twin have hostile names."""
+
+    def spoilt(value: Any) -> Any:
+        if isinstance(value, str):
+            return value.replace("west", HOSTILE).replace("commands", HOSTILE + ";\nend")
+        if isinstance(value, dict):
+            return {spoilt(key): spoilt(one) for key, one in value.items()}
+        return [spoilt(one) for one in value] if isinstance(value, list) else value
+
+    explanation = results.designs["bus/regional-deltas"].explanation
+    assert explanation is not None
+    document = spoilt(explanation.model_dump(mode="json"))
+    document["twin"]["design"] = HOSTILE
+    return Explanation.model_validate(document)
+
+
 @cache
 def hostile() -> Results:
     """Results in which everything that people can name has a hostile name."""
@@ -41,6 +60,7 @@ def hostile() -> Results:
             "failures": {HOSTILE: 1},
             "notes": (HOSTILE,),
             "cure": HOSTILE,
+            "explanation": _hostile_explanation(results),
         }
     )
     rows = tuple(row.model_copy(update={"region": HOSTILE}) for row in results.workload.rows)

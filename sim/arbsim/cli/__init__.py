@@ -11,10 +11,11 @@ from arbsim.cli.app import app, main
 # isort: off
 from arbsim.cli import run
 from arbsim.cli import live
+from arbsim.cli import explain
 from arbsim.cli import sweep
 from arbsim.cli import explore
 from arbsim.cli import saved
 from arbsim.cli import reference
 # isort: on
 
-__all__ = ["app", "explore", "live", "main", "reference", "run", "saved", "sweep"]
+__all__ = ["app", "explain", "explore", "live", "main", "reference", "run", "saved", "sweep"]

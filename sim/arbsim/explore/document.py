@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from arbsim.document import Money, OperationRow, Part
 from arbsim.model import Fate, FindingKind, Verdict
-from arbsim.results import Money, OperationRow, Status
+from arbsim.results import Status
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class OutcomeRow(_Part):
+class OutcomeRow(Part):
     """One outcome, and how many orders lead to it. Orders are counted, not weighed: no probability follows."""
 
     final: dict[str, dict[str, Money]] = Field(description="store to account to balance")
@@ -24,7 +21,7 @@ class OutcomeRow(_Part):
     orders: int | None = Field(description="null where a class was too large to count")
 
 
-class ExploredRow(_Part):
+class ExploredRow(Part):
     """One design, and what trying its orders came to."""
 
     verdict: Verdict
@@ -53,7 +50,7 @@ class ExploredRow(_Part):
     )
 
 
-class SliceRow(_Part):
+class SliceRow(Part):
     """The operations that were tried. ``originals`` are their ids in the scenario's workload."""
 
     operations: tuple[OperationRow, ...]
@@ -61,7 +58,7 @@ class SliceRow(_Part):
     whole: bool
 
 
-class Exploration(_Part):
+class Exploration(Part):
     """Every order of a few operations, through each design."""
 
     schema_version: Literal[1] = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import quote
 from textwrap import wrap
 
 from arbsim.report import live, words
@@ -38,7 +39,19 @@ def _lines(results: Results) -> Iterator[str]:
     for caution in words.gathered(results.warnings):
         about = f"{', '.join(map(clean, caution.designs))}: " if caution.designs else ""
         yield from _item(f"warn[{caution.id}]", f"{about}{clean(caution.text)}. {clean(caution.next_step)}")
+    yield from _pointer(results)
     yield f"Replay: {clean(results.manifest.replay)}"
+
+
+def _pointer(results: Results) -> Iterator[str]:
+    """Where the first violated design is explained."""
+    broken = [name for name, one in results.designs.items() if one.explanation is not None]
+    listed = results.manifest.scenario.get("designs", ())
+    names = [entry if isinstance(entry, str) else entry.get("name") for entry in listed]
+    replay, _, _ = results.manifest.replay.partition(" --design ")
+    if broken and broken[0] in names and replay.startswith("arbsim run "):
+        explain = replay.replace("run", "explain", 1)
+        yield f"Step by step: {clean(explain)} --design {quote(clean(broken[0]))}"
 
 
 def _operations(results: Results) -> str:

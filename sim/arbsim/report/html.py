@@ -13,8 +13,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from arbsim.report import explanations, live, words
+from arbsim.report import explanations, live, story, words
 from arbsim.report.chart import latency_chart
+from arbsim.report.diagram import diagram_of
 from arbsim.report.ledger import ledger
 from arbsim.results import BalanceRow, DesignResult, Disagreement, Results
 
@@ -30,6 +31,7 @@ _CONTENTS = (
     ("expectations", "Expected"),
     ("balances", "Balances"),
     ("findings", "Findings"),
+    ("steps", "Step by step"),
     ("beliefs", "Who knew what when"),
     ("judged", "What was judged"),
     ("costs", "The cost of safety"),
@@ -42,18 +44,13 @@ _CONTENTS = (
 )
 
 
-def _contents(results: Results, cautions: bool) -> list[tuple[str, str]]:
-    hidden = {"warnings"} if not cautions else set()
-    if not live.is_live(results):
-        hidden.add("servers")
-    return [entry for entry in _CONTENTS if entry[0] not in hidden]
-
-
 def render(results: Results) -> str:
     """Return the page."""
     style, script = asset("style.css"), asset("script.js")
     cautions = words.gathered(results.warnings)
     differences = list(_differences(results))
+    explained = [name for name, one in results.designs.items() if one.explanation is not None]
+    there = {"servers": live.is_live(results), "warnings": bool(cautions), "steps": bool(explained)}
     return (
         environment("arbsim.report")
         .get_template("report.html.jinja")
@@ -62,7 +59,8 @@ def render(results: Results) -> str:
             words=words,
             explanations=explanations,
             live=live,
-            contents=_contents(results, bool(cautions)),
+            contents=[entry for entry in _CONTENTS if there.get(entry[0], True)],
+            explained=explained,
             cells=_cells(results),
             places={name: number for number, name in enumerate(results.designs, start=1)},
             cautions=cautions,
@@ -98,6 +96,7 @@ def environment(package: str) -> Environment:
         finalize=_visible,
     )
     found.globals.update(count=_count, code=code, ending=_ending, shorten=_shorten)
+    found.globals.update(story=story, diagram_of=diagram_of)
     return found
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from arbsim.report import live, words
+from arbsim.explanation import Explanation, Side
+from arbsim.report import live, story, words
 from arbsim.report.explanations import GLOSSARY
 from arbsim.report.ledger import ledger
+from arbsim.report.mermaid import sequence_diagram
 from arbsim.report.words import as_declared, clean, finals, findings_of, headline, verdict_of
 from arbsim.results import DesignResult, Disagreement, LiveResults, Results
 
@@ -50,6 +52,7 @@ def _lines(results: Results) -> Iterator[str]:
     yield from _warnings(results)
     yield from _balances(results)
     yield from _findings(results)
+    yield from _explanations(results)
     yield from _beliefs(results)
     yield from _costs(results)
     yield from _expectations(results)
@@ -190,6 +193,69 @@ def _findings(results: Results) -> Iterator[str]:
             found = True
             yield f"- {code(name)}: {kind.value} {count} ({amount}): {escape(told)}."
     yield "" if found else "None.\n"
+
+
+def _explanations(results: Results) -> Iterator[str]:
+    """The first finding of each violated design as a proof, a diagram and a table, and its twin."""
+    explained = {name: one.explanation for name, one in results.designs.items() if one.explanation}
+    if explained:
+        yield "## Step by step\n"
+    for name, explanation in explained.items():
+        yield f"### {code(name)}, step by step\n"
+        proof = story.proof(results, name)
+        yield f"**Claim.** {escape(proof.claim)}\n"
+        yield from (escape(sentence) for sentence in proof.given)
+        yield ""
+        yield from (f"{number}. {escape(told)}" for number, told in enumerate(proof.steps, start=1))
+        yield ""
+        yield from (escape(sentence) for sentence in proof.follows)
+        yield ""
+        yield from _side(explanation, explanation.broken)
+        if explanation.twin is not None:
+            which = "its cure" if explanation.is_cure else "a design that holds"
+            twin = explanation.twin
+            yield f"**The same operations through {code(twin.design)}, {which}.** {escape(story.saved(explanation))}\n"
+            yield from _side(explanation, twin)
+
+
+def _side(explanation: Explanation, side: Side) -> Iterator[str]:
+    diagram, left_out = sequence_diagram(explanation, side)
+    yield "```mermaid"
+    yield diagram
+    yield "```\n"
+    if left_out:
+        yield f"{left_out} messages are left out of the diagram; the table has all.\n"
+    lanes = {lane.id: lane for lane in side.lanes}
+    regions = story.believers(side)
+    begin = [
+        "",
+        "",
+        "",
+        "",
+        "before",
+        *(side.opening.get(region, "") for region in regions),
+        side.opening_true,
+    ]
+    rows = [
+        [
+            str(step.number),
+            f"{step.time_ms:.3f}",
+            escape(lanes[step.lane].region),
+            escape(story.actor(lanes[step.lane])),
+            escape(story.action(explanation, side, step)) + _marks(step.marks),
+            *(step.believed.get(region, "") for region in regions),
+            step.true or "",
+        ]
+        for step in side.steps
+    ]
+    believed = [f"{escape(region)} believes" for region in regions]
+    yield from table(["step", "ms", "region", "actor", "action", *believed, "true"], [begin, *rows])
+
+
+def _marks(marks: Sequence[str]) -> str:
+    """What is to be seen in a step, as a word."""
+    told = [story.MARKS[mark] for mark in marks if mark != "decision"]
+    return f" **({', '.join(told)})**" if told else ""
 
 
 def _beliefs(results: Results) -> Iterator[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from arbsim.document import OperationRow
 from arbsim.model import FindingKind, Kind, Verdict
-from arbsim.results import Cause, Caution, DesignResult, OperationRow, Results, Witness
+from arbsim.results import Cause, Caution, DesignResult, Results, Witness
 
 GLYPHS = {Verdict.HOLDS: "+", Verdict.NONE_SEEN: "+", Verdict.VIOLATED: "x", Verdict.INCONCLUSIVE: "?"}
 

@@ -1,0 +1,61 @@
+"""``arbsim explain``: the first finding of one design, step by step, beside a design that holds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from arbsim.cli.app import app
+from arbsim.cli.inputs import change_scenario, choose_designs, read_scenario, replay_line
+from arbsim.cli.output import AsJson, bad_input, print_out, visible
+from arbsim.cli.run import progress
+
+
+@app.command()
+def explain(
+    file: Annotated[str, typer.Argument(help="The scenario, or - for standard input.")],
+    design: Annotated[str, typer.Option(help="The design to explain; path.py:ClassName is one of your own.")],
+    seed: Annotated[int | None, typer.Option(help="Another seed than the scenario's.", min=0)] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Another value for a parameter: kafka.mirror_lag='40 ms'. Can be repeated."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how one design broke: a proof, a picture, every step, and the same through a design that holds."""
+    from arbsim.explanation import Explained
+    from arbsim.model import Verdict
+    from arbsim.report import story_text
+    from arbsim.runner import DesignFailed, run_scenario
+    from arbsim.workload import build_workload
+
+    scenario = change_scenario(read_scenario(file), set_ or [])
+    everything = choose_designs(scenario, [design] if ".py:" in design else [])
+    chosen = choose_designs(scenario, [design])
+    name = list(chosen)[-1]
+    cure = chosen[name].cure
+    others = {key: one for key, one in everything.items() if cure is None or one.name == cure}
+    used = scenario.seed if seed is None else seed
+    replay = replay_line("explain", file, used, [design], set_ or [])
+    try:
+        with progress(1 + len(others)) as told:
+            workload, designs = build_workload(scenario, used), {name: chosen[name], **others}
+            done = run_scenario(scenario, workload, used, designs, replay, told)
+    except DesignFailed as failure:
+        if failure.design in {entry.name for entry in scenario.designs}:
+            raise
+        raise bad_input(str(failure)) from failure
+    result = done.results.designs[name]
+    if as_json:
+        document = Explained(
+            design=name, verdict=result.verdict, replay=replay, explanation=result.explanation
+        )
+        print_out(document.model_dump_json(indent=2))
+    elif result.explanation is None:
+        why = "no operation is named" if result.verdict is Verdict.VIOLATED else "there is nothing to explain"
+        print_out(f"{visible(name)} is {result.verdict.value} in this run: {why}.")
+    else:
+        print_out(story_text.render(done.results, name) + f"\nReplay: {replay}")
