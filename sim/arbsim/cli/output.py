@@ -27,7 +27,7 @@ class BadInput(Exception):
 
 
 class Unreachable(Exception):
-    """A server or a cluster that does not answer; the text says which, with the last lines of its log."""
+    """A server or a cluster that refuses, does not answer or does not start; the text has the end of its log."""
 
 
 def print_out(text: str) -> None:

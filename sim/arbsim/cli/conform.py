@@ -1,0 +1,162 @@
+"""``arbsim conform`` and ``verify-db``: cases with known answers, on the virtual database or on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from arbsim.cli.app import app
+from arbsim.cli.output import AsJson, Unreachable, bad_input, print_out, visible
+
+if TYPE_CHECKING:
+    from arbsim.conform.cases import BadCase, Case
+    from arbsim.conform.check import Executor
+    from arbsim.conform.results import ConformResults
+
+T = TypeVar("T")
+
+Dsn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="A real server: postgresql://user@host:port/database. The password can stand in PGPASSWORD.",
+    ),
+]
+Embedded = Annotated[
+    bool, typer.Option("--embedded", help="Start a throw-away PostgreSQL (pip install 'arbsim[live]').")
+]
+BlockedAfter = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        min=0.01,
+        help="On a server that does not tell its locks (YugabyteDB): silent for so long means blocked.",
+    ),
+]
+
+
+@app.command()
+def conform(
+    file: Annotated[Path, typer.Argument(metavar="CASES", help="A file of cases: .json or .jsonl.")],
+    dsn: Dsn = None,
+    embedded: Embedded = False,
+    all_orders: Annotated[
+        bool,
+        typer.Option(
+            "--all-orders", help="List the outcomes of every order of a case's statements (up to 8)."
+        ),
+    ] = False,
+    blocked_after: BlockedAfter = 1.0,
+    as_json: AsJson = False,
+) -> None:
+    """Run cases with known answers on the virtual database, or on a real server, and compare every answer."""
+    from arbsim.conform.cases import CaseFileError, load_cases
+
+    try:
+        cases = load_cases(file)
+    except CaseFileError as error:
+        raise bad_input(str(error)) from None
+    if dsn is None and not embedded:
+        results = _run(_on_model(cases, all_orders))
+    else:
+        with _server_address(dsn, embedded) as address:
+            results = _run(_on_server(cases, address, all_orders, blocked_after))
+    _conclude(results, as_json)
+
+
+def _conclude(results: ConformResults, as_json: bool) -> None:
+    if as_json:
+        print_out(results.model_dump_json(indent=2))
+    else:
+        from arbsim.conform.render import render
+
+        print_out("\n".join(visible(line) for line in render(results).split("\n")))
+    if results.exit_code:
+        raise typer.Exit(results.exit_code)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end. Ctrl-C and a polite kill both cancel the work, which then tidies up after itself."""
+    from arbsim.conform.server import ServerUnreachable
+
+    def terminated(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, terminated)
+    try:
+        return asyncio.run(work)
+    except ServerUnreachable as error:
+        raise Unreachable(str(error)) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _server_address(dsn: str | None, embedded: bool) -> Iterator[str]:
+    """The URL of the server that the options name; a throw-away one lives as long as the context."""
+    if dsn is not None and embedded:
+        raise bad_input("--dsn and --embedded exclude each other: one server at a time")
+    if dsn is not None:
+        yield dsn
+        return
+    from arbsim.worlds.live.postgres import EmbeddedPostgres, PostgresUnavailable
+
+    try:
+        server = EmbeddedPostgres()
+        server.start()
+    except PostgresUnavailable as error:
+        raise Unreachable(str(error)) from None
+    with server:
+        yield server.dsn
+
+
+@asynccontextmanager
+async def _connected(dsn: str, blocked_after_s: float) -> AsyncIterator[Executor]:
+    from arbsim.conform.check import ServerExecutor
+    from arbsim.conform.server import Server
+
+    async with Server(dsn, blocked_after_s=blocked_after_s) as server:
+        yield ServerExecutor(server)
+
+
+async def _on_server(
+    cases: list[Case | BadCase], dsn: str, all_orders: bool, blocked_after_s: float
+) -> ConformResults:
+    async with _connected(dsn, blocked_after_s) as executor:
+        return await _checked(cases, executor, all_orders)
+
+
+async def _on_model(cases: list[Case | BadCase], all_orders: bool) -> ConformResults:
+    from arbsim.conform.check import ModelExecutor
+
+    return await _checked(cases, ModelExecutor(), all_orders)
+
+
+async def _checked(cases: list[Case | BadCase], executor: Executor, all_orders: bool) -> ConformResults:
+    from arbsim.conform.check import check_cases
+
+    with _progress(len(cases), "cases") as advance:
+        return await check_cases(cases, executor, all_orders=all_orders, told=lambda case: advance(case.id))
+
+
+@contextmanager
+def _progress(total: int, what: str) -> Iterator[Any]:
+    """Show on a terminal how far it is; a pipe hears nothing."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn(what), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda text: progress.update(task, description=escape(visible(text)), advance=1)

@@ -1,0 +1,135 @@
+"""Playing a case on the virtual database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from arbsim.worlds.virtual.sql import Engine, Result, Session, SqlError, Waiting
+from arbsim.worlds.virtual.sql.check import check_statement
+
+from .cases import Answer, Case, Observed, Step
+from .values import json_rows
+
+
+class NotPlayable(Exception):
+    """The case cannot be played: its set-up fails. The text says at which statement and why."""
+
+
+def problems_of(case: Case) -> list[str]:
+    """What in a case's SQL is outside the subset that the model runs, one sentence each, with its step.
+
+    Statements that a server refuses too (unknown columns, wrong types) are no problem: their error is an answer.
+    """
+    return [
+        f"{place}: {problem.message}"
+        for place, sql in _texts(case)
+        for problem in check_statement(sql, case.setup)
+        if problem.sqlstate == "0A000"
+    ]
+
+
+def _texts(case: Case) -> list[tuple[str, str]]:
+    texts = [(f"set-up statement {number}", sql) for number, sql in enumerate(case.setup)]
+    texts += [(f"step {number} ({step.session})", step.sql) for number, step in enumerate(case.steps)]
+    return texts + ([("the final query", case.final.sql)] if case.final else [])
+
+
+def play(case: Case, make_engine: Callable[[], Engine] | None = None) -> Observed:
+    """Play a case: set-up, then each step followed by quiet, then the final query.
+
+    Quiet means here that every wait that began got its deadlock check, once, in the order in which they began.
+    Raises NotPlayable where the set-up fails.
+    """
+    engine = make_engine() if make_engine is not None else Engine(case.dialect or "postgres")
+    admin = engine.session("setup")
+    for sql in case.setup:
+        outcome = admin.execute(sql)
+        if not isinstance(outcome, Result):
+            why = outcome.message if isinstance(outcome, SqlError) else "it waits"
+            raise NotPlayable(f"the set-up fails at {sql!r}: {why}")
+    run = _Run(engine, {name: engine.session(name) for name in case.sessions})
+    for number, step in enumerate(case.steps):
+        run.step(number, step)
+    run.close()
+    final = None
+    if case.final is not None:
+        outcome = admin.execute(case.final.sql)
+        final = json_rows(outcome.rows) if isinstance(outcome, Result) else None
+    return Observed(run.answers, final, run.raced)
+
+
+class _Run:
+    """The state of a run: the answers so far, and the waits that began and were not checked yet."""
+
+    def __init__(self, engine: Engine, sessions: dict[str, Session]) -> None:
+        self.engine = engine
+        self.sessions = sessions
+        self.answers: list[Answer] = []
+        self.waits: list[Waiting] = []
+        self.current = 0
+        self.raced = False
+        engine.on_wait.append(self.waits.append)
+
+    def step(self, number: int, step: Step) -> None:
+        session = self.sessions[step.session]
+        self.current = number
+        if session.waiting is not None:
+            self.answers.append(Answer(skipped=True))
+            return
+        behind = self._behind(session)
+        self._issue(session, step.sql, number)
+        while self.waits:
+            self.engine.detect_deadlock(self.waits.pop(0))
+        if len(behind) > 1 and any(one.wait is not wait for one, wait in behind):
+            self.raced = True
+
+    def _issue(self, session: Session, sql: str, number: int) -> None:
+        outcome = session.execute(sql)
+        if isinstance(outcome, Waiting):
+            self.answers.append(Answer(blocks=True, unfinished=True))
+            outcome.then(lambda ended: self._ended(number, ended))
+        else:
+            self.answers.append(answer_of(outcome))
+
+    def _ended(self, number: int, outcome: Result | SqlError) -> None:
+        self.answers[number] = replace(answer_of(outcome), blocks=True, unblocks_after=self.current)
+
+    def _behind(self, session: Session) -> list[tuple[Session, object]]:
+        """The sessions that wait for this one, directly or behind each other, and what each waits for."""
+        waiting = [one for one in self.sessions.values() if one.waiting is not None]
+        if len(waiting) < 2:
+            return []
+        found: dict[Session, object] = {session: None}
+        grew = True
+        while grew:
+            grew = False
+            for one in waiting:
+                assert one.waiting is not None
+                if one not in found and any(other in found for other in self.engine.waits_for(one.waiting)):
+                    found[one] = one.wait
+                    grew = True
+        del found[session]
+        return list(found.items())
+
+    def close(self) -> None:
+        """End every session: what still waits stays `unfinished`, its forced end is not observed."""
+        stuck = [session for session in self.sessions.values() if session.waiting is not None]
+        for session in stuck:
+            session.waiting = Waiting(session)
+        for session in [*stuck, *self.sessions.values()]:
+            session.close()
+
+
+def answer_of(outcome: Result | SqlError) -> Answer:
+    """The model's outcome in the form of a case's answer."""
+    if isinstance(outcome, SqlError):
+        return Answer(error=outcome.sqlstate, message=outcome.message, constraint=outcome.constraint or None)
+    if not outcome.columns:
+        return Answer(rowcount=outcome.rowcount or None, tag=outcome.tag)
+    return Answer(
+        rows=json_rows(outcome.rows),
+        rowcount=outcome.rowcount or None,
+        columns=list(outcome.columns),
+        tag=outcome.tag,
+    )

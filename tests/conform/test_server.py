@@ -1,0 +1,123 @@
+"""Cases on a real PostgreSQL: the recorded ones, and servers that refuse, hang or go away."""
+
+import asyncio
+
+import pytest
+
+from arbsim.conform.cases import Answer, Case
+from arbsim.conform.differences import differences
+from arbsim.conform.model import NotPlayable, play
+from arbsim.conform.quiet import WaitJudge, has_ring
+from arbsim.conform.server import Server, ServerUnreachable
+from tests.conform.support import ask, case, load, on_server, schemas_left
+
+
+def test_a_real_server_answers_every_recorded_case_as_recorded(dsn: str) -> None:
+    cases = [*load("hermitage_postgres.json"), *load("accounts.json")]
+    for recorded, observed in zip(cases, on_server(dsn, *cases), strict=True):
+        assert differences(recorded, observed) == [], recorded.id
+    assert schemas_left(dsn) == 0
+
+
+WAITING = case(
+    "A: begin; update t set v = 2 where id = 1",
+    "B: update t set v = v + 1 where id = 1",
+    "B: select 1",
+    "C: select v from t where id = 1 for update nowait",
+    "A: insert into t values (1, 1)",
+    "A: rollback",
+    "D: begin; delete from t",
+    "E: update t set v = 0 where id = 2",
+)
+
+
+def test_model_and_server_agree_on_waiting_skipping_failing_and_never_finishing(dsn: str) -> None:
+    (observed,) = on_server(dsn, WAITING)
+    assert observed.steps == play(WAITING).steps
+    assert observed.final == play(WAITING).final
+    assert observed.steps[2] == Answer(skipped=True)
+    assert observed.steps[7] == Answer(blocks=True, unfinished=True)
+
+
+def test_a_server_that_does_not_tell_its_locks_is_judged_by_a_wait(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Server, "judge", lambda self, pids: WaitJudge(0.2))
+    (observed,) = on_server(dsn, WAITING)
+    assert observed.steps == play(WAITING).steps
+
+
+def test_each_case_begins_with_clean_sessions(dsn: str) -> None:
+    first = case(
+        "A: begin isolation level serializable; set enable_seqscan = off", "A: select v from nothing"
+    )
+    second = case("A: show transaction_isolation", "A: show enable_seqscan")
+    assert [answer.rows for answer in on_server(dsn, first, second)[1].steps] == [
+        [["read committed"]],
+        [["on"]],
+    ]
+
+
+def test_a_set_up_that_fails_is_told_and_the_next_case_runs(dsn: str) -> None:
+    async def run() -> None:
+        async with Server(dsn) as server:
+            with pytest.raises(NotPlayable, match="set-up fails at 'create nonsense'"):
+                await server.play(case("A: select 1", setup=["create nonsense"]))
+            with pytest.raises(NotPlayable, match="settings fail"):
+                await server.play(case("A: select 1", session_settings=("set no_such_thing = 1",)))
+            assert (await server.play(case("A: select 1"))).steps[0].rows == [[1]]
+
+    asyncio.run(run())
+    assert schemas_left(dsn) == 0
+
+
+def lost(dsn: str, broken: Case, told: str, step_limit_s: float = 30) -> None:
+    async def run() -> None:
+        async with Server(dsn, step_limit_s=step_limit_s) as server:
+            with pytest.raises(ServerUnreachable, match=told) as caught:
+                await server.play(broken)
+            assert server.dsn not in str(caught.value)
+            assert (await server.play(case("A: select 1"))).steps[0].rows == [[1]]
+
+    asyncio.run(run())
+    assert schemas_left(dsn) == 0
+
+
+def test_a_step_that_hangs_is_given_up_at_the_limit_and_the_next_case_runs(dsn: str) -> None:
+    hangs = case("A: begin; update t set v = 0", "A: select pg_sleep(300)")
+    lost(dsn, hangs, r"step 1 \(A: select pg_sleep", step_limit_s=0.5)
+    assert ask(dsn, "select count(*) from pg_stat_activity where query like '%pg_sleep(300)'") == 0
+
+
+def test_a_connection_that_is_cut_in_the_middle_is_told_and_the_next_case_runs(dsn: str) -> None:
+    lost(dsn, case("A: select pg_terminate_backend(pg_backend_pid())"), "terminating connection")
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("postgresql://postgres:s3cret@127.0.0.1:1/x", "127.0.0.1:1/x cannot be reached"),
+        ("postgresql://postgres:s3cret@[nonsense/x", "the address of the server is not valid"),
+        ("mysql://postgres:s3cret@127.0.0.1/x", "the address of the server is not valid"),
+    ],
+)
+def test_a_server_that_is_not_there_is_named_without_the_password(address: str, told: str) -> None:
+    with pytest.raises(ServerUnreachable, match=told) as caught:
+        on_server(address)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_server_that_refuses_is_told_in_its_own_words(dsn: str) -> None:
+    with pytest.raises(ServerUnreachable, match="password authentication failed"):
+        on_server(dsn.replace("@", "wrong@", 1))
+
+
+def test_other_objects_on_the_server_are_left_alone(dsn: str) -> None:
+    ask(dsn, "create table if not exists public.t as select 42 as v")
+    on_server(dsn, case("A: drop table if exists t", "A: create table t (id int)", final=None))
+    assert ask(dsn, "select v from public.t") == 42
+
+
+def test_a_ring_of_waits_is_found_behind_others() -> None:
+    assert has_ring({"A": ["B"], "B": ["A"], "C": ["A"]})
+    assert not has_ring({"A": ["B"], "C": ["A", "B"]})
