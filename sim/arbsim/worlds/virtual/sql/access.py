@@ -173,35 +173,43 @@ def scan(
     tx: Transaction,
     env: Env,
     examined: list[Version],
-    most: int | None = None,
-) -> list[tuple[Row, Version]]:
+) -> Iterator[tuple[Row, Version]]:
     """The rows that `tx` sees and the condition accepts, in the order an executor meets them.
 
-    An index scan stops after `most` of them, and has then not looked at the rest. `examined` gets what was
-    read: those rows, and of a look-up by key also what the condition refused.
+    What is visible is settled at the first step; the condition is tried, and in an index scan the row counts as
+    read, only when the statement asks for it: one that waits for a row, or stops at its LIMIT, has not looked at the
+    next. A heap is read by the page. `examined` gets what was read: those rows, and of a look-up by key also what
+    the condition refused.
     """
-    snapshot = tx.snapshot if tx.snapshot is not None else tx.engine.commit_seq
     ssi = tx.engine.ssi if tx.ssi is not None else None
+    snapshot = tx.snapshot if tx.snapshot is not None else tx.engine.commit_seq
     index = table.indexes[access.index] if access.index is not None else None
-    found: list[tuple[Row, Version]] = []
-    for key, row in _candidates(table, index, access, tx, env):
-        if most is not None and len(found) >= most and index is not None:
-            break
-        version = row.visible(tx, snapshot)
-        if ssi is not None and tx.ssi is not None:
-            ssi.read_row(tx.ssi, row, version, index is None)
+    candidates = [
+        (key, row, row.visible(tx, snapshot)) for key, row in _candidates(table, index, access, tx, env)
+    ]
+    if index is None and not tx.engine.yugabyte and len(candidates) > 1:
+        candidates.sort(key=_heap_place)
+    if ssi is not None and tx.ssi is not None and index is None:
+        for _, row, version in candidates:
+            ssi.read_row(tx.ssi, row, version, True)
+    for key, row, version in candidates:
+        if ssi is not None and tx.ssi is not None and index is not None:
+            ssi.read_row(tx.ssi, row, version, False)
         if version is None:
             continue
         if key is not None and index is not None and key != index.key_of(version.values):
             continue
         if where is None or where(version.values, env) is True:
-            found.append((row, version))
             examined.append(version)
+            yield row, version
         elif access.keys is not None:
             examined.append(version)
-    if index is None and not tx.engine.yugabyte and len(found) > 1:
-        found.sort(key=lambda pair: pair[1].id)  # a heap is read in the order it was written
-    return found
+
+
+def _heap_place(candidate: tuple[Key | None, Row, Version | None]) -> int:
+    """A heap is read in the order in which it was written; what is not visible has no place of its own."""
+    version = candidate[2]
+    return version.id if version is not None else -1
 
 
 def _candidates(
@@ -218,6 +226,8 @@ def _candidates(
         return [(None, row) for row in table.rows]
     if access.keys is not None:
         keys = access.lookup_keys(env)
+        if not keys:  # compared with NULL: PostgreSQL reads nothing, and so locks nothing
+            return []
         if tx.ssi is not None:
             tx.engine.ssi.read_keys(tx.ssi, index, keys)
         entries = index.entries
@@ -230,10 +240,10 @@ def _range_candidates(
 ) -> list[tuple[Key | None, Row]]:
     low: Any = access.low[0](None, env) if access.low else None
     high: Any = access.high[0](None, env) if access.high else None
-    if tx.ssi is not None:
-        tx.engine.ssi.read_range(tx.ssi, index, low, high)
     if (access.low and low is None) or (access.high and high is None):
         return []
+    if tx.ssi is not None:
+        tx.engine.ssi.read_range(tx.ssi, index, low, high)
     keys = index.range(low, high, bool(access.low and access.low[1]), bool(access.high and access.high[1]))
     entries = index.entries
     return [(key, row) for key in keys for row in entries[key]]

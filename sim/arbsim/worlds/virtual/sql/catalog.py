@@ -16,7 +16,7 @@ from .parsing import Query
 from .parsing import Statement as Text
 from .values import Coerce, SqlType
 
-MAX_PLANS = 2000  # of compiled statements, and of table definitions, that are kept
+MAX_PLANS = 10_000  # of compiled statements, and of table definitions, that are kept
 
 
 @dataclass(slots=True)

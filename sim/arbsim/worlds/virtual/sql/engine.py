@@ -76,6 +76,7 @@ class Engine:
         self._draining = False
         self._transactions = 0
         self._waits = 0
+        self._first_locks = 0
         self._sequence = 0
         self._xid = _FIRST_XID
         self.lsn = _FIRST_LSN
@@ -179,6 +180,11 @@ class Engine:
         self._waits += 1
         return self._waits
 
+    def next_xid(self) -> int:
+        """The order in which transactions first lock or write."""
+        self._first_locks += 1
+        return self._first_locks
+
     def touched(self, row: Row) -> None:
         """A row's locks or queue changed: somebody who waits for it may go on."""
         if row.queue is not None:
@@ -261,6 +267,8 @@ class Engine:
             version.older = previous
             row.current = version
             row.pending = None
+            if previous is not None and len(row.lockers) > 1:
+                previous.survivors = tuple([other for other in row.lockers if other is not tx])
             if horizon >= sequence:
                 prune(table, row, horizon)
             else:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from functools import cmp_to_key, partial
+from itertools import islice
 from typing import Any
 
 from . import yugabyte
@@ -14,6 +15,7 @@ from .locks import (
     BLOCK,
     CHANGED,
     GRANTED,
+    LOCK_NAMES,
     NO_KEY_UPDATE,
     SKIPPED,
     UPDATE,
@@ -21,6 +23,7 @@ from .locks import (
     Trip,
     Waiter,
     acquire,
+    grant,
 )
 from .plans import DeletePlan, InsertPlan, Plan, SelectPlan, UpdatePlan
 from .storage import Index, Row, Table, Values, Version
@@ -45,10 +48,10 @@ class Statement:
     def run(self) -> Running:
         """Run to the end; returns the rows (of a SELECT or RETURNING) and the number of rows touched."""
         plan = self.plan
+        if self.tx.read_only and (not isinstance(plan, SelectPlan) or plan.lock):
+            raise failure("25006", f"cannot execute {_command(plan)} in a read-only transaction")
         if isinstance(plan, SelectPlan):
             return self._select(plan)
-        if self.tx.read_only:
-            raise failure("25006", "cannot execute this statement in a read-only transaction")
         if isinstance(plan, UpdatePlan):
             return self._update(plan)
         if isinstance(plan, InsertPlan):
@@ -56,12 +59,14 @@ class Statement:
         assert isinstance(plan, DeletePlan)
         return self._delete(plan)
 
-    def _scan(self) -> Generator[Waiter, None, list[tuple[Row, Version]]]:
+    def _scan(self) -> Generator[Waiter, None, Iterable[tuple[Row, Version]]]:
+        """The rows to work on, found one by one; YugabyteDB reads all of them before it locks or writes one."""
         plan, tx = self.plan, self.tx
         if tx.engine.yugabyte and tx.effective == SERIALIZABLE:
             yield from yugabyte.lock_predicate(tx, self.table, plan.access, self.env)
-        most = self._window(plan)[1] if isinstance(plan, SelectPlan) and plan.stops_early else None
-        return scan(self.table, plan.access, plan.where, tx, self.env, self.reads, most)
+        found = scan(self.table, plan.access, plan.where, tx, self.env, self.reads)
+        only_reads = isinstance(plan, SelectPlan) and not plan.lock
+        return list(found) if tx.engine.yugabyte and not only_reads else found
 
     # -- SELECT --------------------------------------------------------------------------------
 
@@ -71,12 +76,13 @@ class Statement:
             found: list[Any] = [()] if plan.where is None or plan.where((), env) is True else []
             return self._shape(plan, found), len(found)
         pairs = yield from self._scan()
-        if plan.sort and plan.aggregates is None:
+        if plan.sort and plan.aggregates is None and not plan.stops_early:
             pairs = _sorted(pairs, plan.sort, env)
         if plan.lock:
             versions = yield from self._lock_rows(plan, pairs)
         else:
-            versions = [version for _, version in pairs]
+            most = self._window(plan)[1] if plan.stops_early else None
+            versions = [version for _, version in islice(pairs, most)]
         trace = self.tx.session.trace
         if trace is not None:
             for version in versions:
@@ -102,14 +108,14 @@ class Statement:
         return offset, None if limit is None else offset + limit
 
     def _lock_rows(
-        self, plan: SelectPlan, pairs: Sequence[tuple[Row, Version]]
+        self, plan: SelectPlan, pairs: Iterable[tuple[Row, Version]]
     ) -> Generator[Waiter, None, list[Version]]:
         """Lock row by row in result order, re-check what changed, until the limit is full."""
         start, stop = self._window(plan)
         locked: list[Version] = []
+        if stop == 0:
+            return locked
         for row, seen in pairs:
-            if stop is not None and len(locked) >= stop:
-                break
             version = yield from self._lock(row, seen, plan.lock, plan.policy)
             if version is None:
                 continue
@@ -118,6 +124,8 @@ class Statement:
                     continue
                 self.reads.append(version)
             locked.append(version)
+            if len(locked) == stop:
+                break
         return locked[start:]
 
     # -- locking -------------------------------------------------------------------------------
@@ -126,11 +134,12 @@ class Statement:
         self, row: Row, seen: Version, strength: int, policy: str = BLOCK
     ) -> Generator[Waiter, None, Version | None]:
         """Lock the row at its newest version, which is returned; None where it is gone or skipped."""
-        version = seen
+        follows = isinstance(self.plan, SelectPlan)
+        version, first = seen, False
         while True:
             if self.tx.engine.yugabyte:
                 yield from yugabyte.await_readers(self.tx, self.table, version.key, strength)
-            state = yield from acquire(self.tx, row, version, strength, policy)
+            state = yield from acquire(self.tx, row, version, strength, policy, follows=follows, first=first)
             if state == GRANTED:
                 return version
             if state == SKIPPED:
@@ -138,7 +147,7 @@ class Statement:
             newest = self._follow(row, version)
             if newest is None:
                 return None
-            version = newest
+            version, first = newest, not self.tx.engine.yugabyte
 
     def _follow(self, row: Row, seen: Version) -> Version | None:
         """Another transaction committed a newer version than `seen`: an error, a restart, or that version."""
@@ -153,11 +162,11 @@ class Statement:
 
     # -- UPDATE and DELETE ---------------------------------------------------------------------
 
-    def _to_write(self) -> Generator[Waiter, None, list[tuple[Row, Version]]]:
+    def _to_write(self) -> Generator[Waiter, None, Iterable[tuple[Row, Version]]]:
         """The rows that UPDATE or DELETE works on; a serializable read comes a call before its write."""
         pairs = yield from self._scan()
         tx = self.tx
-        if pairs and tx.engine.split_writes and tx.effective == SERIALIZABLE:
+        if tx.engine.split_writes and pairs and tx.effective == SERIALIZABLE:
             yield Trip(tx)
         return pairs
 
@@ -179,8 +188,7 @@ class Statement:
         values = self._new_values(plan, seen)
         strength = UPDATE if plan.touches_key and self._key_changes(seen, values) else NO_KEY_UPDATE
         if row.current is seen and not row.lockers and row.queue is None and not table.predicate_locks:
-            row.lockers[tx] = strength  # nobody is in the way, as almost always
-            tx.undo.append((row, None, 0))
+            grant(row, tx, strength)  # nobody is in the way, as almost always
         else:
             version = yield from self._lock(row, seen, strength)
             if version is not None and version is not seen:
@@ -281,8 +289,7 @@ class Statement:
             if tx.engine.yugabyte:
                 yield from yugabyte.await_readers(tx, table, key, UPDATE)
             row = Row()
-            row.lockers[tx] = UPDATE
-            tx.undo.append((row, None, 0))
+            grant(row, tx, UPDATE)
             table.rows[row] = None
             self._write(row, key, values, False, None, True)
             yield from self._enter(row, values, None)
@@ -379,6 +386,13 @@ class Statement:
             raise failure(error.sqlstate, error.message)
 
 
+def _command(plan: Plan) -> str:
+    """A statement's kind as PostgreSQL's messages name it."""
+    if isinstance(plan, SelectPlan):
+        return f"SELECT FOR {LOCK_NAMES[plan.lock]}"
+    return {InsertPlan: "INSERT", UpdatePlan: "UPDATE", DeletePlan: "DELETE"}[type(plan)]
+
+
 def _taken(
     index: Index, key: tuple[Any, ...], tx: Transaction, own: Row | None
 ) -> tuple[Version | None, Transaction | None]:
@@ -443,8 +457,9 @@ def _count(fn: Fn | None, env: Env, clause: str) -> int | None:
 
 
 def _sorted(
-    pairs: list[tuple[Row, Version]], terms: Sequence[tuple[Fn, bool, bool]], env: Env
+    pairs: Iterable[tuple[Row, Version]], terms: Sequence[tuple[Fn, bool, bool]], env: Env
 ) -> list[tuple[Row, Version]]:
+    pairs = list(pairs)
     for fn, descending, nulls_first in reversed(terms):
 
         def compare(a: Any, b: Any, nulls_first: bool = nulls_first, descending: bool = descending) -> int:

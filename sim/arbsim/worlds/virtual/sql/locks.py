@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .transactions import Transaction
 
 KEY_SHARE, SHARE, NO_KEY_UPDATE, UPDATE = 1, 2, 3, 4
+LOCK_NAMES = {KEY_SHARE: "KEY SHARE", SHARE: "SHARE", NO_KEY_UPDATE: "NO KEY UPDATE", UPDATE: "UPDATE"}
 CONFLICTS: dict[int, frozenset[int]] = {
     KEY_SHARE: frozenset({UPDATE}),
     SHARE: frozenset({NO_KEY_UPDATE, UPDATE}),
@@ -28,13 +29,17 @@ GRANTED, CHANGED, SKIPPED = "granted", "changed", "skipped"
 
 
 class Waiter:
-    """A statement that waits for something; `seq` is the order of arrival."""
+    """A statement that waits for something; `seq` is the order of arrival.
 
-    __slots__ = ("seq", "tx")
+    `renewed`: it has just begun to wait for another one, and so gets another deadlock check.
+    """
+
+    __slots__ = ("renewed", "seq", "tx")
 
     def __init__(self, tx: Transaction) -> None:
         self.tx = tx
         self.seq = tx.engine.next_wait()
+        self.renewed = False
 
     def blockers(self) -> list[Transaction]:
         """The transactions that must end or move on first."""
@@ -105,34 +110,88 @@ class TransactionWait(Waiter):
 
 
 class RowWait(Waiter):
-    """Waits for a row lock. `jumps` marks a holder that wants a stronger lock."""
+    """Waits for a row lock. `jumps` marks a holder that wants a stronger lock, `follows` a locking SELECT.
 
-    __slots__ = ("jumps", "row", "seen", "strength")
+    The first in line is `asleep_on` one holder, the others wait for the first (heapam.c: the tuple's lock, then
+    XactLockTableWait, or MultiXactIdWait for one member after the other). Who has locked the row meanwhile is seen
+    only on waking up, and so is a deadlock with that one. YugabyteDB waits for all at once.
 
-    def __init__(self, tx: Transaction, row: Row, seen: Version, strength: int, jumps: bool) -> None:
+    `chain` is the writer whose update a FOR KEY SHARE has passed, to wait for its later lock: once that is rolled
+    back the lock is granted whoever else has got the row meanwhile, because PostgreSQL does not look again
+    (heapam.c, heap_lock_tuple: after heap_lock_updated_tuple there is no further sleep).
+    """
+
+    __slots__ = ("asleep_on", "chain", "follows", "jumps", "row", "seen", "strength")
+
+    def __init__(
+        self, tx: Transaction, row: Row, seen: Version, strength: int, jumps: bool, follows: bool
+    ) -> None:
         super().__init__(tx)
         self.row = row
         self.seen = seen
         self.strength = strength
         self.jumps = jumps
+        self.follows = follows and row.pending is not None and not tx.engine.yugabyte
+        passed = _passes_update(row, strength) and not tx.engine.yugabyte
+        self.chain = row.pending.tx if passed and row.pending is not None else None
+        self.asleep_on: Transaction | None = None
 
     def blockers(self) -> list[Transaction]:
-        """The holders of a conflicting lock, and who stands in line before with such a wish."""
-        ahead = []
+        """Whom it waits for now."""
+        if self.tx.keeps_snapshot and replaced(self.row, self.seen, self.strength):
+            return self._after_update()
+        if self.chain is not None and self.row.current is self.seen:
+            return [self.chain] if self.row.lockers.get(self.chain) == UPDATE else []
+        held_by, ahead = holders(self.row, self.tx, self.strength), self._ahead()
+        if self.tx.engine.yugabyte:
+            return held_by + ahead
+        if ahead:
+            return ahead
+        if self.asleep_on is None and held_by:
+            self.asleep_on = _oldest(held_by)
+        return [self.asleep_on] if self.asleep_on in held_by else []
+
+    def sleep_again(self) -> bool:
+        """After waking up: whether somebody else holds the row now; if so it waits for that one."""
+        held_by = holders(self.row, self.tx, self.strength)
+        passes = self.chain is not None and self.row.current is self.seen
+        fails = self.tx.keeps_snapshot and replaced(self.row, self.seen, self.strength)
+        if not held_by or self.asleep_on is None or passes or fails or self.outdated():
+            return False
+        self.asleep_on = _oldest(held_by)
+        self.renewed = True
+        return True
+
+    def _ahead(self) -> list[Transaction]:
+        """Who stands in line before, with a wish that conflicts; a holder that wants more stands in no line."""
+        ahead: list[Transaction] = []
         if not self.jumps:
             for other in self.row.queue or ():
                 if other is self:
                     break
-                if isinstance(other, RowWait) and other.strength in CONFLICTS[self.strength]:
+                if (
+                    isinstance(other, RowWait)
+                    and other.strength in CONFLICTS[self.strength]
+                    and not other.jumps
+                ):
                     ahead.append(other.tx)
-        return holders(self.row, self.tx, self.strength) + ahead
+        return ahead
+
+    def _after_update(self) -> list[Transaction]:
+        """Whom a wait that will end in 40001 still waits for.
+
+        UPDATE and DELETE fail at once. A locking SELECT that waited for the update follows the row to its newest
+        version and waits for whoever has locked that, before it fails (heapam.c, heap_lock_updated_tuple).
+        """
+        if self.follows:
+            return holders(self.row, self.tx, self.strength)
+        return lingering(self.row, self.seen, self.tx, self.strength)
 
     def outdated(self) -> bool:
-        """The row changed for good, so that waiting on has no point: 40001, or the row is gone."""
-        if not replaced(self.row, self.seen, self.strength):
-            return False
+        """The row is gone for good, so that waiting on has no point."""
         current = self.row.current
-        return self.tx.keeps_snapshot or current is None or current.deleted
+        gone = current is None or current.deleted
+        return gone and replaced(self.row, self.seen, self.strength)
 
     def ready(self) -> bool:
         """Whether the lock is free, or no longer of use."""
@@ -154,6 +213,11 @@ def holders(row: Row, tx: Transaction, strength: int) -> list[Transaction]:
     return [other for other, held in row.lockers.items() if other is not tx and held in conflicts]
 
 
+def _oldest(transactions: list[Transaction]) -> Transaction:
+    """The one that was first to lock or write anything: PostgreSQL waits for members in the order of their xids."""
+    return min(transactions, key=lambda tx: tx.xid)
+
+
 def replaced(row: Row, seen: Version, strength: int) -> bool:
     """Whether a committed newer version stands in the way of locking the row as `seen`.
 
@@ -172,11 +236,22 @@ def replaced(row: Row, seen: Version, strength: int) -> bool:
     return False
 
 
-def _ignores_policy(row: Row, strength: int) -> bool:
-    """FOR KEY SHARE waits even with NOWAIT or SKIP LOCKED for a row that was updated, then locked.
+def lingering(row: Row, seen: Version, tx: Transaction, strength: int) -> list[Transaction]:
+    """Who locked the replaced version `seen` FOR KEY SHARE and has not ended: FOR UPDATE of it waits for them.
 
-    It passes the update and meets the later lock while it follows the chain of versions, where
-    PostgreSQL knows no policy (heapam.c, heap_lock_updated_tuple_rec).
+    Only then does the waiter learn that the version was replaced (heapam_visibility.c, HeapTupleSatisfiesUpdate: a
+    multixact with a running member is "being modified", whatever became of its updater).
+    """
+    if strength != UPDATE or not seen.survivors or tx.engine.yugabyte:
+        return []
+    return [other for other in seen.survivors if other is not tx and other in row.lockers]
+
+
+def _passes_update(row: Row, strength: int) -> bool:
+    """Whether FOR KEY SHARE passes an update of the row, and meets a lock that its writer took later.
+
+    It then waits even with NOWAIT or SKIP LOCKED: while PostgreSQL follows the chain of versions it knows no
+    policy (heapam.c, heap_lock_updated_tuple_rec).
     """
     version = row.pending
     if strength != KEY_SHARE or version is None:
@@ -192,34 +267,50 @@ def grant(row: Row, tx: Transaction, strength: int) -> None:
     if held < strength:
         row.lockers[tx] = strength
         tx.undo.append((row, None, held))
+        if not tx.xid:
+            tx.xid = tx.engine.next_xid()
 
 
 def acquire(
-    tx: Transaction, row: Row, seen: Version, strength: int, policy: str = BLOCK
+    tx: Transaction,
+    row: Row,
+    seen: Version,
+    strength: int,
+    policy: str = BLOCK,
+    *,
+    follows: bool = False,
+    first: bool = False,
 ) -> Generator[Waiter, None, str]:
     """Lock `row` for `tx`, which saw its version `seen`; a generator that yields while it must wait.
 
     Returns GRANTED; CHANGED where another transaction committed a newer version than `seen`; or
-    SKIPPED (SKIP LOCKED). NOWAIT raises 55P03.
+    SKIPPED (SKIP LOCKED). NOWAIT raises 55P03. `follows` is for a locking SELECT; `first` for one that comes
+    from an older version of the row, and so passes those who queue there.
     """
     wait: RowWait | None = None
     try:
         while True:
-            if row.current is not seen and replaced(row, seen, strength):
-                return CHANGED
             held = row.lockers.get(tx, 0)
-            if held >= strength:
+            changed = row.current is not seen and replaced(row, seen, strength)
+            if held >= strength and not changed:
                 return GRANTED
-            blocked = wait.blockers() if wait else _newcomer_blocked(row, tx, strength, held)
+            if wait is not None:
+                blocked = not wait.ready() or wait.sleep_again()
+            elif changed:
+                blocked = bool(lingering(row, seen, tx, strength))
+            else:
+                blocked = _newcomer_blocked(row, tx, strength, held or first)
+            if changed and not blocked:
+                return CHANGED
             if not blocked:
                 grant(row, tx, strength)
                 return GRANTED
-            if policy == SKIP and not _ignores_policy(row, strength):
+            if policy == SKIP and not _passes_update(row, strength):
                 return SKIPPED
-            if policy == NOWAIT and not _ignores_policy(row, strength):
+            if policy == NOWAIT and not _passes_update(row, strength):
                 raise failure("55P03", f'could not obtain lock on row in relation "{seen.table}"')
             if wait is None:
-                wait = RowWait(tx, row, seen, strength, jumps=held > 0)
+                wait = RowWait(tx, row, seen, strength, jumps=held > 0, follows=follows)
                 _enqueue(row, wait)
             yield wait
     finally:
@@ -228,15 +319,16 @@ def acquire(
             tx.engine.touched(row)
 
 
-def _newcomer_blocked(row: Row, tx: Transaction, strength: int, held: int) -> bool:
+def _newcomer_blocked(row: Row, tx: Transaction, strength: int, first: int) -> bool:
     """A newcomer waits for conflicting holders; the queue matters only once it has to wait.
 
-    A row whose holder has just ended belongs to the first in line (measured on PostgreSQL 18.6: in 33
-    to 38 of 40 runs a waiter kept its row against one that came from another row).
+    `first` is one that holds a lock of the row, or comes from an older version of it. Otherwise a row whose holder
+    has just ended belongs to the first in line (measured on PostgreSQL 18.6: in 33 to 38 of 40 runs a waiter kept
+    its row against one that came from another row).
     """
     if holders(row, tx, strength):
         return True
-    if row.lockers or held or not row.queue:
+    if row.lockers or first or not row.queue:
         return False
     return any(isinstance(other, RowWait) and other.strength in CONFLICTS[strength] for other in row.queue)
 

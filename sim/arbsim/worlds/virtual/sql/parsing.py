@@ -113,7 +113,7 @@ class Statement:
         return self.parsed
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def parse(text: str) -> tuple[Statement, ...]:
     """The statements of a text, in order. Never raises: faults are in `Statement.problems`."""
     try:

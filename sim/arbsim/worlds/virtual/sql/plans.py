@@ -183,7 +183,7 @@ def _select(node: exp.Select, schema: Schema | None) -> SelectPlan:
         ordered = bool(terms) and _is_key_order(terms, schema)
         _settle_access(plan, node, compiler, ordered)
         in_order = not terms or (ordered and plan.access.index == 0)
-        plan.stops_early = in_order and not plan.lock and plan.aggregates is None
+        plan.stops_early = in_order and plan.aggregates is None
     _finish(plan, compiler)
     return plan
 

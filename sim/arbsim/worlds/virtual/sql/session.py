@@ -143,7 +143,8 @@ class Session:
         self.engine.waiting[self.wait.tx] = self.wait
         if self.waiting is None:
             self.waiting = Waiting(self)
-        if self.wait is not before:
+        if self.wait is not before or self.wait.renewed:
+            self.wait.renewed = False
             for listener in self.engine.on_wait:
                 listener(self.waiting)
         return None

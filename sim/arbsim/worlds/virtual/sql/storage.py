@@ -39,6 +39,7 @@ class Version:
         "readers",
         "schema",
         "strong",
+        "survivors",
         "trace",
         "tx",
         "values",
@@ -70,6 +71,9 @@ class Version:
         self.older = older
         self.tx: Transaction | None = tx
         self.readers: Transactions | None = None
+        self.survivors: tuple[
+            Transaction, ...
+        ] = ()  # held the row's lock when another version took its place
 
     @property
     def table(self) -> str:

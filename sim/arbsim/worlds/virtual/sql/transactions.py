@@ -19,8 +19,9 @@ READ_COMMITTED, REPEATABLE_READ, SERIALIZABLE = "read committed", "repeatable re
 class Transaction:
     """One transaction.
 
-    `level` is what was asked for and what SHOW answers; `effective` is what it gets. `undo` is the
-    one log of what it did: (row, version written, table) or (row, None, lock strength before).
+    `level` is what was asked for and what SHOW answers; `effective` is what it gets. `xid` is the place among
+    transactions by their first lock or write, 0 before. `undo` is the one log of what it did: (row, version
+    written, table) or (row, None, lock strength before).
     """
 
     __slots__ = (
