@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help run setup test bench lock format clean
+.PHONY: help run setup test fuzz bench lock format clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -45,6 +45,9 @@ test: $(STAMP) ## lint, format, types, import contracts, then the tests; stops a
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m pytest
+
+fuzz: $(STAMP) ## compare 10,000 random schedules with a real PostgreSQL (SEED=1)
+	@$(BIN)/arbsim conform --fuzz 10000 --seed $(or $(SEED),1) --embedded
 
 bench: $(STAMP) ## print the speed figures as JSON
 	@$(BIN)/python -m benchmarks

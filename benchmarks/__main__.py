@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.measures import check_scenario, cold_cpu_s, events_of, flatness, hot_account
 from benchmarks.peer import peer
+from benchmarks.schedules import schedules
 from benchmarks.sweeps import memory, parallel, starting
 
 
@@ -28,6 +29,8 @@ def main() -> None:
         figures["hot_account"][name] = events_of(name, 100_000 // share)
     print("flatness", file=sys.stderr)
     figures["flatness"] = flatness("db/atomic-update", 10_000, 1_000_000 // share)
+    print("random schedules", file=sys.stderr)
+    figures["random_schedules"] = schedules(10_000 // share)
     print("a peer", file=sys.stderr)
     figures["beside_salabim"] = peer(20_000 // share)
     print("sweeps", file=sys.stderr)

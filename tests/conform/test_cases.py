@@ -21,13 +21,30 @@ from arbsim.conform.model import NotPlayable, play, problems_of
 from arbsim.worlds.virtual.sql import Engine
 from tests.conform.support import case, load
 
-RECORDED = [*load("hermitage_postgres.json"), *load("accounts.json")]
+RECORDED = [
+    *load("hermitage_postgres.json"),
+    *load("accounts.json"),
+    *load("found.json"),
+    *load("hermitage_yugabyte.json"),
+]
 
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda one: str(one.id))
-def test_the_model_answers_each_recorded_case_as_postgresql_did(recorded: Case) -> None:
+def test_the_model_answers_each_recorded_case_as_the_server_did(recorded: Case) -> None:
     assert problems_of(recorded) == []
     assert differences(recorded, play(recorded)) == []
+
+
+@pytest.mark.parametrize("name", ["YB-17", "YB-19"])
+def test_where_the_victim_depends_on_timing_the_case_says_so_and_both_never_commit(name: str) -> None:
+    (one,) = [recorded for recorded in RECORDED if recorded.id == name]
+    assert "depends on" in one.note
+    ends = [
+        answer.tag == "COMMIT"
+        for step, answer in zip(one.steps, play(one).steps, strict=True)
+        if step.sql == "commit"
+    ]
+    assert not all(ends) or len(ends) < 2
 
 
 def test_a_wrong_expectation_is_told_with_its_step_and_key() -> None:

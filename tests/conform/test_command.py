@@ -157,3 +157,23 @@ def test_an_interrupt_leaves_nothing_on_the_server(dsn: str, tmp_path: Path, kin
     assert (process.returncode, out, err.strip().splitlines()[-1:]) == (130, "", ["Interrupted."])
     assert schemas_left(dsn) == 0
     assert ask(dsn, working) == 0
+
+
+def test_a_campaign_needs_a_server_and_excludes_a_file_of_cases() -> None:
+    for arguments, told in (
+        (["--fuzz", "5"], "a real server is needed"),
+        ([], "either a file of cases or --fuzz N is needed"),
+        ([CASES / "accounts.json", "--fuzz", "5"], "not both"),
+    ):
+        done = arbsim("conform", *arguments)
+        assert done.returncode == 2
+        assert told in done.stderr
+
+
+def test_a_campaign_prints_a_table_by_level_and_the_rules_for_serializable(dsn: str) -> None:
+    done = arbsim("conform", "--fuzz", "40", "--seed", "9", "--dsn", dsn)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "40 random schedules of seed 9" in done.stdout
+    assert " repeatable read " in done.stdout
+    assert "have a serial order that explains what the model committed" in done.stdout
+    assert schemas_left(dsn) == 0

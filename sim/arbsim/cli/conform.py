@@ -16,9 +16,11 @@ from arbsim.cli.app import app
 from arbsim.cli.output import AsJson, Unreachable, bad_input, print_out, visible
 
 if TYPE_CHECKING:
+    from arbsim.conform.campaign import FuzzResults
     from arbsim.conform.cases import BadCase, Case
-    from arbsim.conform.check import Executor
+    from arbsim.conform.check import Executor, ServerExecutor
     from arbsim.conform.results import ConformResults
+    from arbsim.conform.verify import VerifyResults
 
 T = TypeVar("T")
 
@@ -44,7 +46,9 @@ BlockedAfter = Annotated[
 
 @app.command()
 def conform(
-    file: Annotated[Path, typer.Argument(metavar="CASES", help="A file of cases: .json or .jsonl.")],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[CASES]", help="A file of cases: .json or .jsonl.")
+    ] = None,
     dsn: Dsn = None,
     embedded: Embedded = False,
     all_orders: Annotated[
@@ -53,16 +57,25 @@ def conform(
             "--all-orders", help="List the outcomes of every order of a case's statements (up to 8)."
         ),
     ] = False,
+    fuzz: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Instead of cases: N random schedules, on the model and the server."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the random schedules.")] = 1,
     blocked_after: BlockedAfter = 1.0,
     as_json: AsJson = False,
 ) -> None:
     """Run cases with known answers on the virtual database, or on a real server, and compare every answer."""
-    from arbsim.conform.cases import CaseFileError, load_cases
-
-    try:
-        cases = load_cases(file)
-    except CaseFileError as error:
-        raise bad_input(str(error)) from None
+    if (file is None) == (fuzz is None):
+        raise bad_input("either a file of cases or --fuzz N is needed" + (", not both" if file else ""))
+    if fuzz is not None:
+        with _server_address(dsn, embedded) as address:
+            _conclude_fuzz(_run(_fuzz(address, fuzz, seed, blocked_after)), as_json)
+        return
+    assert file is not None
+    cases = _read(file)
     if dsn is None and not embedded:
         results = _run(_on_model(cases, all_orders))
     else:
@@ -71,13 +84,66 @@ def conform(
     _conclude(results, as_json)
 
 
+@app.command("verify-db")
+def verify_db(
+    dsn: Dsn = None, embedded: Embedded = False, blocked_after: BlockedAfter = 1.0, as_json: AsJson = False
+) -> None:
+    """Tell which isolation a server really gives for each level: ten anomalies, claimed beside observed."""
+    with _server_address(dsn, embedded) as address:
+        results = _run(_verify(address, blocked_after))
+    if as_json:
+        print_out(results.model_dump_json(indent=2))
+    else:
+        from arbsim.conform.verify import render
+
+        print_out("\n".join(map(visible, render(results).split("\n"))))
+    if results.exit_code:
+        raise typer.Exit(results.exit_code)
+
+
+async def _verify(dsn: str, blocked_after_s: float) -> VerifyResults:
+    from arbsim.conform.probes import LEVELS, PROBES
+    from arbsim.conform.verify import verify
+
+    async with _connected(dsn, blocked_after_s) as executor:
+        with _progress(len(LEVELS) * len(PROBES), "probes") as advance:
+            return await verify(executor.target, executor.server.facts.yugabyte, executor.play, advance)
+
+
+def _read(file: Path) -> list[Case | BadCase]:
+    from arbsim.conform.cases import CaseFileError, load_cases
+
+    try:
+        return load_cases(file)
+    except CaseFileError as error:
+        raise bad_input(str(error)) from None
+
+
+async def _fuzz(dsn: str, count: int, seed: int, blocked_after_s: float) -> FuzzResults:
+    from arbsim.conform.campaign import campaign
+
+    with _progress(count, "schedules") as advance:
+        return await campaign(dsn, seed, count, lambda one: advance(one.level), blocked_after_s)
+
+
+def _conclude_fuzz(results: FuzzResults, as_json: bool) -> None:
+    if as_json:
+        print_out(results.model_dump_json(indent=2))
+    else:
+        from arbsim.conform.campaign import render
+
+        print_out(render(results))
+    if results.exit_code:
+        raise typer.Exit(results.exit_code)
+
+
 def _conclude(results: ConformResults, as_json: bool) -> None:
     if as_json:
         print_out(results.model_dump_json(indent=2))
     else:
         from arbsim.conform.render import render
 
-        print_out("\n".join(visible(line) for line in render(results).split("\n")))
+        print_out("\n".join(map(visible, render(results).split("\n"))))
     if results.exit_code:
         raise typer.Exit(results.exit_code)
 
@@ -106,10 +172,12 @@ def _server_address(dsn: str | None, embedded: bool) -> Iterator[str]:
     if dsn is not None:
         yield dsn
         return
+    if not embedded:
+        raise bad_input("a real server is needed: --dsn URL, or --embedded")
     from arbsim.worlds.live.postgres import EmbeddedPostgres, PostgresUnavailable
 
     try:
-        server = EmbeddedPostgres()
+        server = EmbeddedPostgres({"log_min_messages": "fatal"})  # most errors here are answers
         server.start()
     except PostgresUnavailable as error:
         raise Unreachable(str(error)) from None
@@ -118,7 +186,7 @@ def _server_address(dsn: str | None, embedded: bool) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def _connected(dsn: str, blocked_after_s: float) -> AsyncIterator[Executor]:
+async def _connected(dsn: str, blocked_after_s: float) -> AsyncIterator[ServerExecutor]:
     from arbsim.conform.check import ServerExecutor
     from arbsim.conform.server import Server
 

@@ -38,49 +38,59 @@ def _texts(case: Case) -> list[tuple[str, str]]:
 def play(case: Case, make_engine: Callable[[], Engine] | None = None) -> Observed:
     """Play a case: set-up, then each step followed by quiet, then the final query.
 
-    Quiet means here that every wait that began got its deadlock check, once, in the order in which they began.
     Raises NotPlayable where the set-up fails.
     """
-    engine = make_engine() if make_engine is not None else Engine(case.dialect or "postgres")
-    admin = engine.session("setup")
-    for sql in case.setup:
-        outcome = admin.execute(sql)
-        if not isinstance(outcome, Result):
-            why = outcome.message if isinstance(outcome, SqlError) else "it waits"
-            raise NotPlayable(f"the set-up fails at {sql!r}: {why}")
-    run = _Run(engine, {name: engine.session(name) for name in case.sessions})
-    for number, step in enumerate(case.steps):
-        run.step(number, step)
-    run.close()
-    final = None
-    if case.final is not None:
-        outcome = admin.execute(case.final.sql)
-        final = json_rows(outcome.rows) if isinstance(outcome, Result) else None
-    return Observed(run.answers, final, run.raced)
+    run = ModelRun(case, make_engine() if make_engine is not None else Engine(case.dialect or "postgres"))
+    for step in case.steps:
+        run.step(step)
+    return run.finish()
 
 
-class _Run:
-    """The state of a run: the answers so far, and the waits that began and were not checked yet."""
+class ModelRun:
+    """A case under way on an engine: its set-up has run, and steps can be issued one by one.
 
-    def __init__(self, engine: Engine, sessions: dict[str, Session]) -> None:
+    Quiet means here that every wait that began got its deadlock check, once, in the order in which they began.
+    """
+
+    def __init__(self, case: Case, engine: Engine) -> None:
+        self.case = case
         self.engine = engine
-        self.sessions = sessions
         self.answers: list[Answer] = []
-        self.waits: list[Waiting] = []
-        self.current = 0
         self.raced = False
-        engine.on_wait.append(self.waits.append)
+        self._admin = engine.session("setup")
+        self._set_up()
+        self._sessions = {name: engine.session(name) for name in case.sessions}
+        self._waits: list[Waiting] = []
+        self._current = 0
+        engine.on_wait.append(self._waits.append)
 
-    def step(self, number: int, step: Step) -> None:
-        session = self.sessions[step.session]
-        self.current = number
+    def _set_up(self) -> None:
+        for sql in self.case.setup:
+            outcome = self._admin.execute(sql)
+            if not isinstance(outcome, Result):
+                why = outcome.message if isinstance(outcome, SqlError) else "it waits"
+                raise NotPlayable(f"the set-up fails at {sql!r}: {why}")
+
+    def waits(self, name: str) -> bool:
+        """Whether a session's last step still waits."""
+        return self._sessions[name].waiting is not None
+
+    def failed(self, name: str) -> bool:
+        """Whether a session is in a transaction that an error ended."""
+        tx = self._sessions[name].tx
+        return tx is not None and tx.failed
+
+    def step(self, step: Step) -> None:
+        """Issue a step and wait until all is quiet. A step for a session that waits is skipped."""
+        session = self._sessions[step.session]
+        self._current = len(self.answers)
         if session.waiting is not None:
             self.answers.append(Answer(skipped=True))
             return
         behind = self._behind(session)
-        self._issue(session, step.sql, number)
-        while self.waits:
-            self.engine.detect_deadlock(self.waits.pop(0))
+        self._issue(session, step.sql, self._current)
+        while self._waits:
+            self.engine.detect_deadlock(self._waits.pop(0))
         if len(behind) > 1 and any(one.wait is not wait for one, wait in behind):
             self.raced = True
 
@@ -93,11 +103,11 @@ class _Run:
             self.answers.append(answer_of(outcome))
 
     def _ended(self, number: int, outcome: Result | SqlError) -> None:
-        self.answers[number] = replace(answer_of(outcome), blocks=True, unblocks_after=self.current)
+        self.answers[number] = replace(answer_of(outcome), blocks=True, unblocks_after=self._current)
 
     def _behind(self, session: Session) -> list[tuple[Session, object]]:
         """The sessions that wait for this one, directly or behind each other, and what each waits for."""
-        waiting = [one for one in self.sessions.values() if one.waiting is not None]
+        waiting = [one for one in self._sessions.values() if one.waiting is not None]
         if len(waiting) < 2:
             return []
         found: dict[Session, object] = {session: None}
@@ -112,13 +122,18 @@ class _Run:
         del found[session]
         return list(found.items())
 
-    def close(self) -> None:
-        """End every session: what still waits stays `unfinished`, its forced end is not observed."""
-        stuck = [session for session in self.sessions.values() if session.waiting is not None]
-        for session in stuck:
+    def finish(self) -> Observed:
+        """End every session (what still waits stays `unfinished`) and ask for the final state."""
+        stuck = [session for session in self._sessions.values() if session.waiting is not None]
+        for session in stuck:  # their forced end is not observed
             session.waiting = Waiting(session)
-        for session in [*stuck, *self.sessions.values()]:
+        for session in [*stuck, *self._sessions.values()]:
             session.close()
+        final = None
+        if self.case.final is not None:
+            outcome = self._admin.execute(self.case.final.sql)
+            final = json_rows(outcome.rows) if isinstance(outcome, Result) else None
+        return Observed(self.answers, final, self.raced)
 
 
 def answer_of(outcome: Result | SqlError) -> Answer:

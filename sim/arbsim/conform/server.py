@@ -273,8 +273,9 @@ class _Run:
 
     async def finish(self) -> Observed:
         """End every session (what still waits stays `unfinished`) and ask for the final state."""
-        for name, (_, task) in list(self.pending.items()):
-            await self._cancel(name, task)
+        for name in self.case.sessions:  # in a stated order: the end of one lets others finish
+            if name in self.pending:
+                await self._cancel(name, self.pending[name][1])
         for connection in self.connections.values():
             if connection.is_in_transaction():
                 await connection.execute("ROLLBACK")
