@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from typing import Protocol
 
 from arbsim.sweep.plan import Setting, Unit
@@ -130,13 +131,26 @@ class _Crew:
         self.failures: dict[tuple[int, int], int] = {}
 
     def run(self) -> None:
-        """Keep every worker busy, with one chunk waiting behind the one that it runs."""
+        """Keep every worker busy, with one chunk waiting behind the one that it runs.
+
+        An interrupt keeps what has come back by then.
+        """
+        try:
+            self._run()
+        except KeyboardInterrupt:
+            for future in list(self.under_way):
+                if _has_result(future):
+                    with suppress(KeyboardInterrupt):
+                        self._take(future, self.under_way.pop(future))
+            raise
+
+    def _run(self) -> None:
         while True:
             self._fill()
             if not self.under_way:
                 return
             done, _ = wait(self.under_way, return_when=FIRST_COMPLETED)
-            for future in done:
+            for future in [one for one in self.under_way if one in done]:
                 # A broken pool fails all futures at once, and all of them are then suspects.
                 if future in self.under_way:
                     self._take(future, self.under_way.pop(future))
@@ -190,7 +204,7 @@ class _Crew:
         """Whatever has no result by now will never have one."""
         under_way, self.under_way = self.under_way, {}
         for future, units in under_way.items():
-            if future.done() and not future.cancelled() and future.exception() is None:
+            if _has_result(future):
                 self._take(future, units)
             else:
                 self.suspects.append(units)
@@ -202,3 +216,7 @@ class _Crew:
             queue.append((unit,))
         else:
             self.on_given_up(unit, error)
+
+
+def _has_result(future: Future[Batch]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
