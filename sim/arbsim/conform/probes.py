@@ -6,13 +6,13 @@ After Hermitage by Martin Kleppmann (github.com/ept/hermitage, CC BY 4.0), whose
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from .cases import Answer, Case, Final, Observed, Step
 
-LEVELS = ("read committed", "repeatable read", "serializable")
+RC, RR, SER = LEVELS = ("read committed", "repeatable read", "serializable")
 _SETUP = [
     "create table test (id int primary key, value int)",
     "insert into test (id, value) values (1, 10), (2, 20)",
@@ -106,74 +106,74 @@ def _both_committed(seen: Seen) -> bool:
     return seen.committed("T1") and seen.committed("T2")
 
 
-def _probes() -> Iterator[Probe]:
-    rc, rr, ser = LEVELS
-    one, two = "update test set value = {} where id = 1", "update test set value = {} where id = 2"
-    yield Probe(
+_ONE, _TWO = "update test set value = {} where id = 1", "update test set value = {} where id = 2"
+
+PROBES = (
+    Probe(
         "G0",
         "dirty write: two transactions overwrite each other's rows",
         (
-            f"T1: {one.format(11)}",
-            f"T2: {one.format(12)}",
-            f"T1: {two.format(21)}",
+            f"T1: {_ONE.format(11)}",
+            f"T2: {_ONE.format(12)}",
+            f"T1: {_TWO.format(21)}",
             "T1: commit",
-            f"T2: {two.format(22)}",
+            f"T2: {_TWO.format(22)}",
             "T2: commit",
         ),
         _mixed_writes,
-        rc,
-    )
-    yield Probe(
+        RC,
+    ),
+    Probe(
         "G1a",
         "aborted read: what was rolled back has been read",
         (
-            f"T1: {one.format(101)}",
+            f"T1: {_ONE.format(101)}",
             "T2: select id, value from test",
             "T1: rollback",
             "T2: select id, value from test",
             "T2: commit",
         ),
         _saw("T2", 101),
-        rc,
-    )
-    yield Probe(
+        RC,
+    ),
+    Probe(
         "G1b",
         "intermediate read: a value is read that its writer then replaced",
         (
-            f"T1: {one.format(101)}",
+            f"T1: {_ONE.format(101)}",
             "T2: select id, value from test",
-            f"T1: {one.format(11)}",
+            f"T1: {_ONE.format(11)}",
             "T1: commit",
             "T2: select id, value from test",
             "T2: commit",
         ),
         _saw("T2", 101),
-        rc,
-    )
-    yield Probe(
+        RC,
+    ),
+    Probe(
         "G1c",
         "circular information flow: each reads what the other wrote",
         (
-            f"T1: {one.format(11)}",
-            f"T2: {two.format(22)}",
+            f"T1: {_ONE.format(11)}",
+            f"T2: {_TWO.format(22)}",
             "T1: select value from test where id = 2",
             "T2: select value from test where id = 1",
             "T1: commit",
             "T2: commit",
         ),
         _saw_each_other,
-        rc,
-    )
-    yield Probe(
+        RC,
+    ),
+    Probe(
         "OTV",
         "observed transaction vanishes: what was seen of it is gone at the next look",
         (
-            f"T1: {one.format(11)}",
-            f"T1: {two.format(19)}",
-            f"T2: {one.format(12)}",
+            f"T1: {_ONE.format(11)}",
+            f"T1: {_TWO.format(19)}",
+            f"T2: {_ONE.format(12)}",
             "T1: commit",
             "T3: select value from test where id = 1",
-            f"T2: {two.format(18)}",
+            f"T2: {_TWO.format(18)}",
             "T3: select value from test where id = 2",
             "T2: commit",
             "T3: select value from test where id = 2",
@@ -181,9 +181,9 @@ def _probes() -> Iterator[Probe]:
             "T3: commit",
         ),
         _vanished,
-        rc,
-    )
-    yield Probe(
+        RC,
+    ),
+    Probe(
         "PMP",
         "predicate-many-preceders: a row appears that an earlier look did not see",
         (
@@ -194,51 +194,51 @@ def _probes() -> Iterator[Probe]:
             "T1: commit",
         ),
         _phantom,
-        rr,
-    )
-    yield Probe(
+        RR,
+    ),
+    Probe(
         "P4",
         "lost update: both read, both write what they computed, one write is lost",
         (
             "T1: select value from test where id = 1",
             "T2: select value from test where id = 1",
-            f"T1: {one.format(11)}",
-            f"T2: {one.format(12)}",
+            f"T1: {_ONE.format(11)}",
+            f"T2: {_ONE.format(12)}",
             "T1: commit",
             "T2: commit",
         ),
         _both_committed,
-        rr,
-    )
-    yield Probe(
+        RR,
+    ),
+    Probe(
         "G-single",
         "read skew: two reads see two states",
         (
             "T1: select value from test where id = 1",
-            f"T2: {one.format(12)}",
-            f"T2: {two.format(18)}",
+            f"T2: {_ONE.format(12)}",
+            f"T2: {_TWO.format(18)}",
             "T2: commit",
             "T1: select value from test where id = 2",
             "T1: commit",
         ),
         _skewed_read,
-        rr,
-    )
-    yield Probe(
+        RR,
+    ),
+    Probe(
         "G2-item",
         "write skew: each writes a row that the other has read",
         (
             "T1: select value from test where id in (1, 2)",
             "T2: select value from test where id in (1, 2)",
-            f"T1: {one.format(11)}",
-            f"T2: {two.format(21)}",
+            f"T1: {_ONE.format(11)}",
+            f"T2: {_TWO.format(21)}",
             "T1: commit",
             "T2: commit",
         ),
         _both_committed,
-        ser,
-    )
-    yield Probe(
+        SER,
+    ),
+    Probe(
         "G2",
         "anti-dependency cycle: each adds a row that the other's search would have found",
         (
@@ -250,8 +250,6 @@ def _probes() -> Iterator[Probe]:
             "T2: commit",
         ),
         _both_committed,
-        ser,
-    )
-
-
-PROBES = tuple(_probes())
+        SER,
+    ),
+)
