@@ -1,6 +1,6 @@
 """The models agree with what mathematics says of them, within intervals over whole runs, at fixed seeds.
 
-docs/how-checked-sweep.md names the formulas.
+docs/how-checked.md names the formulas.
 """
 
 from __future__ import annotations
