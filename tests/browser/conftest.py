@@ -1,4 +1,4 @@
-"""One browser for all tests of pages."""
+"""One browser for each module of tests. It is closed with it: while it is open, no other event loop can run here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.browser.support import CHROMIUM
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     assert CHROMIUM is not None, "ARBSIM_REQUIRE_BROWSER=1, but there is no Chromium on the PATH"
     with sync_playwright() as playwright:
