@@ -1,6 +1,14 @@
-"""What every test shares: hypothesis draws the same examples everywhere, and takes the time it needs."""
+"""What every test shares.
+
+Hypothesis draws the same examples everywhere, and takes the time it needs. Whoever starts the tests in the background
+of a shell has Ctrl-C ignored, and commands inherit that: tests that interrupt one would wait for ever.
+"""
+
+import signal
 
 from hypothesis import HealthCheck, settings
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "arbsim",
