@@ -131,6 +131,19 @@ def test_on_a_log_recorded_comes_before_fate(name: str) -> None:
         assert answer.recorded_ns < answer.answered_ns
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_transfers_that_cross_are_decided_though_a_deadlock_ends_one_of_them(name: str) -> None:
+    for apart_ms in range(0, 240, 20):
+        cross = Workload(
+            (
+                Operation(1, 0, "west", Kind.TRANSFER, 2, 100, 1),
+                Operation(2, apart_ms * MS, "east", Kind.TRANSFER, 1, 100, 2),
+            ),
+            {1: 10000, 2: 10000},
+        )
+        assert audit(run(catalogue()[name](), cross, dialect="postgres")).outcomes.unknown == 0
+
+
 @st.composite
 def workloads(draw: st.DrawFn) -> Workload:
     """A few operations on a few accounts, close enough to meet."""

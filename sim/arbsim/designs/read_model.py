@@ -9,9 +9,9 @@ from typing import Any
 from asyncpg.exceptions import CheckViolationError
 
 from arbsim.designs.client import LocalRequests
-from arbsim.designs.database import DECREMENT, DEPOSIT, DatabaseDesign, follow
+from arbsim.designs.database import DECREMENT, DEPOSIT, DatabaseDesign, follow, retrying
 from arbsim.designs.messages import COMMANDS, REPLIES, allows, key_of, reply, to_operation
-from arbsim.model import FindingKind, Kind, Operation
+from arbsim.model import FindingKind, Kind, Nanoseconds, Operation
 from arbsim.worlds.api import Producer, Region, Resources, Store, Topic
 
 
@@ -39,6 +39,8 @@ class ReadModel(LocalRequests):
     own_order = "commit"
 
     check: bool = True
+    attempts: int = 10
+    backoff: Nanoseconds = Nanoseconds(2_000_000)
 
     def resources(self) -> Resources:
         """The accounts table with its change stream; commands and replies in each region."""
@@ -80,7 +82,7 @@ class ReadModel(LocalRequests):
         accepted = allows(op, store.get(op.account))
         if accepted and op.kind is not Kind.READ:
             try:
-                await self.write(op, region)
+                await retrying(region, self.attempts, self.backoff, lambda: self.write(op, region))
             except CheckViolationError:
                 accepted = False
         await producer.send_and_wait(REPLIES, reply(accepted, store.get(op.account)), key=key_of(op.id))
