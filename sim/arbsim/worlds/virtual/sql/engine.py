@@ -66,13 +66,12 @@ class Engine:
         self.commit_seq = 0  # snapshots are commit numbers
         self.versions = 0
         self.waiting: dict[Transaction, Waiter] = {}
-        self.predicate_waits: list[Waiter] = []
         self.paused: list[Waiter] = []
         self._snapshots: dict[Transaction, int] = {}
         self._garbage: deque[tuple[int, Table, Row]] = deque()
         self._reads: OrderedDict[object, dict[tuple[str, Any], Version]] = OrderedDict()
         self._touched: dict[Row, None] = {}
-        self._ended: list[Waiter] = []
+        self._to_retry: dict[Waiter, None] = {}
         self._draining = False
         self._transactions = 0
         self._waits = 0
@@ -192,7 +191,7 @@ class Engine:
 
     def retry(self, waits: Sequence[Waiter]) -> None:
         """What these waits are for may be gone: look again when the current call is done."""
-        self._ended += [wait for wait in waits if wait not in self._ended]
+        self._to_retry.update(dict.fromkeys(waits))
 
     def note(self, trace: object, version: Version) -> None:
         """The operation now knows this version of the row."""
@@ -314,7 +313,7 @@ class Engine:
 
     def settle(self) -> None:
         """Let every statement go on that can, in order of arrival, until all wait or are done."""
-        if self._draining or not (self._touched or self._ended or self.predicate_waits or self.paused):
+        if self._draining or not (self._touched or self._to_retry or self.paused):
             return
         self._draining = True
         try:
@@ -324,10 +323,12 @@ class Engine:
             self._draining = False
 
     def _next_ready(self) -> Waiter | None:
-        if self._ended:
-            self._ended = [wait for wait in self._ended if self.waiting.get(wait.tx) is wait]
-        others = self._ended + self.predicate_waits if self.predicate_waits else self._ended
-        ready = [wait for wait in others if self.waiting.get(wait.tx) is wait and wait.ready()]
+        ready: list[Waiter] = []
+        for wait in list(self._to_retry):
+            if self.waiting.get(wait.tx) is wait and wait.ready():
+                ready.append(wait)
+            else:  # whoever still stands in the way will say when it lets go
+                del self._to_retry[wait]
         if ready:  # an insert that waits for a key looks before an update is done with the row
             return min(ready, key=lambda wait: wait.seq)
         for row in list(self._touched):

@@ -47,12 +47,12 @@ class PredicateLock:
 class PredicateWait(Waiter):
     """A serializable read waits for writers in its range, or a writer for serializable readers."""
 
-    __slots__ = ("find",)
+    __slots__ = ("find", "watched")
 
     def __init__(self, tx: Transaction, find: Find) -> None:
         super().__init__(tx)
         self.find = find
-        tx.engine.predicate_waits.append(self)
+        self.watched: Transaction | None = None
 
     def blockers(self) -> list[Transaction]:
         """Whoever `find` finds now, each once."""
@@ -62,9 +62,18 @@ class PredicateWait(Waiter):
         """The first one that is found: a hot row has many, and one is enough to wait for."""
         return next(self.find(), None)
 
+    def ready(self) -> bool:
+        """Whether nobody stands in the way; else the first who does will say when it lets go."""
+        self.leave()
+        self.watched = self.first_blocker()
+        if self.watched is not None:
+            self.watched.waiters.append(self)
+        return self.watched is None
+
     def leave(self) -> None:
         """Stop waiting."""
-        self.tx.engine.predicate_waits.remove(self)
+        if self.watched is not None and self in self.watched.waiters:
+            self.watched.waiters.remove(self)
 
 
 def conflict(tx: Transaction, error: SqlError) -> None:
