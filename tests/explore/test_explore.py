@@ -133,7 +133,8 @@ class SharesInItsService(LogFold):
 
 def test_that_tasks_share_nothing_is_not_inherited() -> None:
     def tells_apart(design: Design) -> bool:
-        world = ChoiceWorld(design, card_of("a", design), TWO_WITHDRAWALS, YUGABYTE, Learned())
+        learned = Learned(nothing_at_once=True)
+        world = ChoiceWorld(design, card_of("a", design), TWO_WITHDRAWALS, YUGABYTE, learned)
         kernel = world.kernel
         assert isinstance(kernel, ChoiceKernel)
         return kernel.isolated

@@ -12,7 +12,7 @@ from arbsim.results import DesignResult
 from arbsim.worlds.api import Design
 from arbsim.worlds.exhaustive.kernel import Learned, LearnedMore
 from arbsim.worlds.exhaustive.orders import MOST_CUTS, count_orders, predecessors
-from arbsim.worlds.exhaustive.search import Finished, Progress, Search
+from arbsim.worlds.exhaustive.search import Finished, NotRepeatable, Progress, Search
 from arbsim.worlds.exhaustive.steps import Step
 from arbsim.worlds.exhaustive.world import ChoiceWorld
 from arbsim.worlds.virtual.settings import Settings
@@ -148,19 +148,26 @@ def explore_design(
 
 def _go(search: Search[History], explored: Explored, most_cuts: int, stop: Stop) -> None:
     cut = 0
+    first: tuple[Finished[History], Outcome] | None = None
     for run in search.runs():
         if run.result is None:
             cut += 1
             explored.stopped = "steps"
         else:
-            _note(explored, run, run.result, most_cuts)
+            outcome = _note(explored, run, run.result, most_cuts)
+            first = first or (run, outcome)
         why = "steps" if cut == MOST_CUT_RUNS else stop(search.progress)
         if why is not None:
             explored.stopped = why
-            return
+            break
+    if first is not None:
+        run, outcome = first
+        history = search.again(run)
+        if outcome_of(history, audit(history)) != outcome:
+            raise NotRepeatable
 
 
-def _note(explored: Explored, run: Finished[History], history: History, most_cuts: int) -> None:
+def _note(explored: Explored, run: Finished[History], history: History, most_cuts: int) -> Outcome:
     result = audit(history)
     outcome = outcome_of(history, result)
     orders = 1
@@ -191,6 +198,7 @@ def _note(explored: Explored, run: Finished[History], history: History, most_cut
         shortest = explored.shortest
         if shortest is None or _length(run.steps) < _length(shortest.steps):
             explored.shortest = Shortest(run.steps, history, result)
+    return outcome
 
 
 def _count_no_more(explored: Explored) -> None:

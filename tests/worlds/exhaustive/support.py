@@ -57,9 +57,11 @@ def fates(outcome: Seen) -> tuple[Fate | None, ...]:
     return tuple(answer[0] for answer in outcome[1:] if isinstance(answer, tuple))
 
 
-def search(design: Design, work: Workload, settings: Settings, reduced: bool) -> Counter[Seen]:
+def search(
+    design: Design, work: Workload, settings: Settings, reduced: bool, *, nothing_at_once: bool = False
+) -> Counter[Seen]:
     """Each outcome, and how many orders lead to it."""
-    learned = Learned()
+    learned = Learned(nothing_at_once=nothing_at_once)
     card = card_of(design.name, design)
     while True:
         orders: Counter[Seen] = Counter()

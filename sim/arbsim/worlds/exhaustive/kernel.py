@@ -21,6 +21,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
+from simpy import Process
 from simpy.events import NORMAL, URGENT, Event
 
 from arbsim.worlds.exhaustive.steps import Names, Step
@@ -134,6 +135,11 @@ class ChoiceKernel(Kernel):
         if self._own is not None and (group != self._own or group in self._crowded):
             self._own_no_more()
 
+    def touch_objects_of(self, task: Process | None) -> None:
+        """Note that what belongs to a task's group is used."""
+        if isinstance(task, GroupTask):
+            self.touch_group(task.group)
+
     def _own_no_more(self) -> None:
         """What was thought to touch nothing shared did."""
         self._strayed = self.learned_more = True
@@ -190,14 +196,19 @@ class ChoiceKernel(Kernel):
         return SharedFuture(self)
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], trace: Trace | None = None) -> Task[T]:
-        """Run a coroutine. It may share Python objects with its parent, unless the design's tasks are isolated."""
-        parent = self._active_proc
-        if isinstance(parent, GroupTask) and not self.isolated:
-            self.crowd(parent.group)
-            return GroupTask(self, coroutine, trace or self.trace, parent.group)
+        """Run a coroutine in a group of its own."""
         task = GroupTask(self, coroutine, trace or self.trace, self.mark())
         task.alone = self.isolated
         return task
+
+    def branch(self, coroutine: Coroutine[Any, Any, T]) -> Task[T]:
+        """Run a part of a design's task. Both may share Python objects, unless the design's tasks are isolated."""
+        if self.isolated:
+            return self.spawn(coroutine)
+        parent = self.task
+        assert isinstance(parent, GroupTask)
+        self.crowd(parent.group)
+        return GroupTask(self, coroutine, self.trace, parent.group)
 
     def crowd(self, group: int) -> None:
         """There is more than one thing that can happen next in this group."""
@@ -227,9 +238,13 @@ class ChoiceKernel(Kernel):
             self._deliver(entry.connection)
         self._fire(entry.event)
         self.settle()
+        self.raise_learned()
+        return Step(name, frozenset(self._reads - self._writes), frozenset(self._writes), entry.after)
+
+    def raise_learned(self) -> None:
+        """Raise LearnedMore where a rule of the search turned out not to hold."""
         if self.learned_more:
             raise LearnedMore
-        return Step(name, frozenset(self._reads - self._writes), frozenset(self._writes), entry.after)
 
     def _deliver(self, connection: Connection) -> None:
         """The message is there: the next one on its connection can arrive."""
@@ -372,6 +387,15 @@ class GroupTask(Task[T]):
         kernel.touch(self.group, write=False)
         return super().__await__()
 
+    def interrupt(self, cause: object = None) -> None:
+        """Take the task away from what it waits for. Whether that came first can depend on the order."""
+        awaited = self._target
+        if isinstance(awaited, SharedFuture):
+            self.env.touch(awaited.mark)
+        elif isinstance(awaited, GroupTask):
+            self.env.touch(awaited.group)
+        super().interrupt(cause)
+
     def site(self) -> object:
         """Where in the code it waits: the innermost coroutine, and the place in it."""
         frame: Any = self._generator
@@ -385,15 +409,15 @@ class SharedFuture(Future[T]):
 
     def __init__(self, kernel: ChoiceKernel) -> None:
         super().__init__(kernel)
-        self._mark = kernel.mark()
+        self.mark = kernel.mark()
 
     def set(self, value: T | Raised) -> None:
         """Deliver the value."""
-        self.env.touch(self._mark)  # type: ignore[attr-defined]
+        self.env.touch(self.mark)  # type: ignore[attr-defined]
         super().set(value)
 
     def __await__(self) -> Any:
-        self.env.touch(self._mark)  # type: ignore[attr-defined]
+        self.env.touch(self.mark)  # type: ignore[attr-defined]
         return super().__await__()
 
 

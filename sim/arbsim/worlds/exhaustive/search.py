@@ -22,8 +22,14 @@ R = TypeVar("R")
 Start = Callable[[], Execution[R]]
 
 
-class TooLong(Exception):
-    """A run took more steps than it may: the search cannot be complete."""
+class NotRepeatable(Exception):
+    """The same choices led elsewhere than before, so nothing follows from any run."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the same order of steps led to two different runs: the design keeps state between runs, or asks chance"
+            " or the real time. Keep no state in the class, its module or its fields; ask the region for the time"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +94,27 @@ class Search(Generic[R]):
                 self.progress.share_done = 1.0
                 return
 
+    def again(self, run: Finished[R]) -> R:
+        """Make the choices of a run once more. Raises NotRepeatable where they do not lead to the same steps."""
+        execution = self.start()
+        for step in run.steps:
+            if step.name not in execution.choices() or execution.take(step.name) != step:
+                raise NotRepeatable
+        return execution.finish()
+
     def _run(self, nodes: list[_Node]) -> Finished[R] | None:
         """Make the choices of the nodes again, then go on to the end; None where all that is left is asleep."""
         execution = self.start()
         for place, node in enumerate(nodes):
+            if execution.choices() != node.choices:
+                raise NotRepeatable
             step = execution.take(node.chosen)
             self.progress.steps += 1
             if node.step is None:
                 node.step = step
                 self._after(nodes, place)
+            elif step != node.step:
+                raise NotRepeatable
         while len(nodes) < self.most_steps:
             choices = execution.choices()
             node = self._node(nodes, choices)

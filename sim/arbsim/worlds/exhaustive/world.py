@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -107,11 +108,27 @@ class ChoiceWorld(VirtualWorld):
             kernel.take(next(iter(kernel.ready)))
         self._begin_to_count()
         kernel.begin()
+        groups = self._client_groups()
         for op in self.workload:
-            task = kernel.spawn(self._arrive(op, clients[op.region]), Trace(op.id, clients[op.region].salt))
-            assert isinstance(task, GroupTask)
+            trace = Trace(op.id, clients[op.region].salt)
+            task = GroupTask(kernel, self._arrive(op, clients[op.region]), trace, groups[op.id])
             task.alone = True
         kernel.settle()
+        kernel.raise_learned()
+
+    def _client_groups(self) -> dict[int, int]:
+        """Who may share Python objects: nobody, or the clients of one region, with what connects them."""
+        kernel = self._kernel
+        if kernel.isolated:
+            return {op.id: kernel.mark() for op in self.workload}
+        crowds = Counter(op.region for op in self.workload)
+        of_region: dict[str, int] = {}
+        for region, task in self.connecting.items():
+            assert isinstance(task, GroupTask)
+            of_region[region] = task.group
+            if crowds[region] + task.is_alive > 1:
+                kernel.crowd(task.group)
+        return {op.id: of_region[op.region] for op in self.workload}
 
     async def _arrive(self, op: Operation, region: VirtualRegion) -> None:
         """One client. When it begins and ends matters where somebody's answer comes before another's beginning."""
@@ -146,8 +163,9 @@ class ChoiceWorld(VirtualWorld):
         return self._kernel.take(name)
 
     def finish(self) -> History:
-        """Close what still runs, and return what happened."""
+        """Close what still runs, and return what happened. Raises LearnedMore where the closing showed more."""
         self._finish(quiet=True)
+        self._kernel.raise_learned()
         return self.history
 
 
@@ -160,15 +178,17 @@ class ChoiceNetwork(Network):
 
 
 class OrderedChannel(Channel):
-    """Tells the kernel that the next timer is a message of this connection."""
+    """Tells the kernel that the next timer is a message of this connection. The order of sending is an object."""
 
     def __init__(self, kernel: Kernel, link: object) -> None:
         assert isinstance(kernel, ChoiceKernel)
         self._choices = kernel
         self._connection = Connection()
+        self._mark = kernel.mark()
 
     def delay_ns(self, trace: Trace) -> int:
         """Send a message."""
+        self._choices.touch(self._mark)
         self._choices.connection = self._connection
         return 1
 

@@ -111,9 +111,13 @@ class Kernel(simpy.Environment):
         """Run a coroutine beside the others. It works on ``trace``, or on what its parent works on."""
         return Task(self, coroutine, trace or self.trace)
 
+    def branch(self, coroutine: Coroutine[Any, Any, T]) -> Task[T]:
+        """Run a part of the running task beside it."""
+        return self.spawn(coroutine)
+
     async def gather(self, *coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
         """Run coroutines side by side; return their results, or raise the first error, in their order."""
-        tasks = [self.spawn(coroutine) for coroutine in coroutines]
+        tasks = [self.branch(coroutine) for coroutine in coroutines]
         for task in tasks:
             task.observed = True
         return [await task for task in tasks]
@@ -138,6 +142,9 @@ class Kernel(simpy.Environment):
 
     def touch(self, mark: int, part: int = 0, *, write: bool = True) -> None:
         """Say that the running code reads or writes a shared object, or one part of it."""
+
+    def touch_objects_of(self, task: simpy.Process | None) -> None:
+        """Say that what runs next may use the Python objects of a task."""
 
     def run_until_quiet(self, horizon_ns: int) -> bool:
         """Run until only idle timers are left, or until ``horizon_ns``. Return whether it became quiet."""

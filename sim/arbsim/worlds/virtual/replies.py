@@ -32,6 +32,7 @@ class Replies:
         try:
             return await waiter
         finally:
+            self._kernel.touch(self._mark, operation_id)
             self._waiting.pop(operation_id, None)
 
     async def read(

@@ -83,6 +83,7 @@ class VirtualWorld:
         self.change_stream = self._build_change_stream()
         self.stores: dict[str, RegionStore] = {}
         self.services: list[Task[Any]] = []
+        self.connecting: dict[str, Task[Any]] = {}
         opening = {account: from_cents(cents) for account, cents in workload.accounts.items()}
         self.places = Places(settings.regions, settings.client_regions, settings.kafka_leader, opening)
 
@@ -238,7 +239,7 @@ class VirtualWorld:
             self.services.append(kernel.spawn(self.design.serve(self._region(name, "service"))))
         clients = {name: self._region(name, "client") for name in settings.client_regions}
         for client in clients.values():
-            kernel.spawn(self.design.connect(client))
+            self.connecting[client.name] = kernel.spawn(self.design.connect(client))
         return clients
 
     def _begin_to_count(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalOperation, IllegalStateError
 from aiokafka.structs import TopicPartition
+from simpy import Process
 
 from arbsim.steps import LaneKind
 from arbsim.worlds.virtual.draws import purpose
@@ -65,10 +66,12 @@ class Consumer:
         self._committed_at_ns = 0
         self._taker: Future[None] | None = None
         self._stopped = False
+        self._owner: Process | None = None
         self._mark = self._kernel.mark()
 
     async def start(self) -> None:
         """Connect, join the group where there is one, and begin to fetch."""
+        self._owner = self._kernel.active_process
         await self._round_trip()
         if self._group is not None:
             ready: Future[None] = self._kernel.future()
@@ -85,6 +88,7 @@ class Consumer:
 
     def assignment(self) -> frozenset[Any]:
         """The partitions that this consumer reads."""
+        self._kernel.touch(self._mark, write=False)
         return frozenset(_name(partition) for partition in self._partitions)
 
     async def revoked(self) -> None:
@@ -102,6 +106,7 @@ class Consumer:
 
     async def _tell(self, method: str, names: list[Any]) -> None:
         if self._listener is not None:
+            self._kernel.touch_objects_of(self._owner)
             answer = getattr(self._listener, method)(names)
             if inspect.isawaitable(answer):
                 await answer
@@ -311,6 +316,7 @@ class Consumer:
         """Commit positions. Raises CommitFailedError where the group has rebalanced since."""
         if self._group is None:
             raise IllegalOperation("Requires group_id")
+        self._kernel.touch(self._mark, write=False)
         if offsets is None:
             offsets = {_name(partition): at for partition, at in self._positions.items()}
         generation = self._generation
@@ -375,6 +381,7 @@ class Consumer:
         return min(position, self._group.offsets.get((partition.topic, partition.number), 0))
 
     def _find(self, name: Any) -> Partition:
+        self._kernel.touch(self._mark, write=False)
         for partition in self._partitions:
             if (partition.topic, partition.number) == (name.topic, name.partition):
                 return partition

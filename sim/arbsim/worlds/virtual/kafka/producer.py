@@ -246,11 +246,13 @@ class Producer:
     async def send_offsets_to_transaction(self, offsets: Mapping[Any, int], group_id: str) -> None:
         """Let a group's offsets be committed with the transaction (KIP-98, without KIP-447's generation)."""
         self._check_transactional()
+        self._kernel.touch(self._mark)
         if self._transaction is None:
             raise IllegalOperation("Not in the middle of a transaction")
         await self._coordinator_call(write=True)
         await self._coordinator_call(write=True)
         self._check_fenced()
+        self._kernel.touch(self._mark)
         self._offsets.setdefault(group_id, {}).update(offsets)
 
     async def commit_transaction(self) -> None:
