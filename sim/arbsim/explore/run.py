@@ -29,8 +29,6 @@ BOUNDS = (
 )
 CLOCK_BOUND = "no two readings of the clock are equal, and it jumps ahead by an hour once, at any step"
 
-Told = Callable[[str, Progress], None]
-
 
 def explore_scenario(
     scenario: Scenario,

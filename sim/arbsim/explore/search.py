@@ -11,7 +11,7 @@ from arbsim.model import Cents, DesignCard, Fate, FindingKind, Verdict, Workload
 from arbsim.results import DesignResult
 from arbsim.worlds.api import Design
 from arbsim.worlds.exhaustive.kernel import Learned, LearnedMore
-from arbsim.worlds.exhaustive.orders import MOST_CUTS, count_orders, predecessors
+from arbsim.worlds.exhaustive.orders import MOST_CUTS, count_orders
 from arbsim.worlds.exhaustive.search import Finished, NotRepeatable, Progress, Search
 from arbsim.worlds.exhaustive.steps import Step
 from arbsim.worlds.exhaustive.world import ChoiceWorld
@@ -103,7 +103,7 @@ class Explored:
 
 
 Stop = Callable[[Progress], str | None]
-"""Is asked after each run whether to go on; returns why not, or None."""
+"""Is asked after each run, also one that led nowhere, whether to go on; returns why not, or None."""
 
 
 def never(_: Progress) -> str | None:
@@ -137,7 +137,9 @@ def explore_design(
         try:
             _go(search, explored, most_cuts, stop)
         except LearnedMore:
-            continue
+            explored.stopped = stop(search.progress)
+            if explored.stopped is None:
+                continue
         except KeyboardInterrupt:
             explored.stopped = "interrupted"
         explored.redundant, explored.steps = search.progress.redundant, search.progress.steps
@@ -150,7 +152,9 @@ def _go(search: Search[History], explored: Explored, most_cuts: int, stop: Stop)
     cut = 0
     first: tuple[Finished[History], Outcome] | None = None
     for run in search.runs():
-        if run.result is None:
+        if run is None:
+            pass
+        elif run.result is None:
             cut += 1
             explored.stopped = "steps"
         else:
@@ -172,7 +176,7 @@ def _note(explored: Explored, run: Finished[History], history: History, most_cut
     outcome = outcome_of(history, result)
     orders = 1
     if explored.reduced:
-        counted = count_orders(predecessors(run.steps), most_cuts) if explored.orders is not None else None
+        counted = count_orders(run.before, most_cuts) if explored.orders is not None else None
         explored.orders = None if counted is None or explored.orders is None else explored.orders + counted
         orders = counted or 0
     else:

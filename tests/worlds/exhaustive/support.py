@@ -6,14 +6,17 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from decimal import Decimal
+from typing import Any, ClassVar
 
+from arbsim.designs.client import LocalRequests
+from arbsim.designs.messages import COMMANDS, REPLIES, allows, command, key_of, reply, to_operation
 from arbsim.history import History
 from arbsim.model import Accepted, Fate, FindingKind, Kind, Operation, Outcome, Rejected, Workload
 from arbsim.runner import card_of
-from arbsim.worlds.api import Design, Region, Resources
+from arbsim.worlds.api import Design, Region, Resources, Topic
 from arbsim.worlds.exhaustive.kernel import Learned, LearnedMore
-from arbsim.worlds.exhaustive.orders import count_orders, predecessors
+from arbsim.worlds.exhaustive.orders import count_orders
 from arbsim.worlds.exhaustive.search import Search
 from arbsim.worlds.exhaustive.steps import Step
 from arbsim.worlds.exhaustive.world import ChoiceWorld
@@ -41,6 +44,7 @@ def workload(*lines: str, **accounts: int) -> Workload:
 
 
 TWO_WITHDRAWALS = workload("east withdraw 70 1", "west withdraw 60 1")
+TWO_IN_EAST = workload("east withdraw 70 1", "east withdraw 60 1")
 
 Seen = tuple[object, ...]
 
@@ -67,8 +71,10 @@ def search(
         orders: Counter[Seen] = Counter()
         try:
             for run in Search(lambda: ChoiceWorld(design, card, work, settings, learned), reduced).runs():
+                if run is None:
+                    continue
                 assert run.result is not None
-                count = count_orders(predecessors(run.steps)) if reduced else 1
+                count = count_orders(run.before) if reduced else 1
                 assert count is not None
                 orders[seen(run.result)] += count
             return orders
@@ -86,6 +92,8 @@ def outcomes(
         reached: set[Seen] = set()
         try:
             for run in Search(lambda: ChoiceWorld(design, card, work, settings, learned)).runs():
+                if run is None:
+                    continue
                 assert run.result is not None
                 reached.add(seen(run.result))
             return reached
@@ -150,10 +158,72 @@ class Probe(Design):
     agreement: ClassVar = "synchronous"
     summary = "For a test."
     claims: ClassVar[tuple[FindingKind, ...]] = ()
-    isolated_tasks = True
 
     def resources(self) -> Resources:
         return Resources(accounts_table=True, check=False)
+
+
+async def withdraw(op: Operation, region: Region, *, guard: bool) -> Any:
+    """The balance after the withdrawal; None where the guard refuses it."""
+    text = "UPDATE acct SET balance = balance - $1 WHERE id = $2"
+    text += " AND balance >= $1 RETURNING balance" if guard else " RETURNING balance"
+    async with region.database.acquire() as conn:
+        return await conn.fetchval(text, op.amount, op.account)
+
+
+class SharesAListInARegion(Probe):
+    """Who is alone in the region forgets the guard: a Python object that all clients of a region share."""
+
+    name = "probe/shares-in-a-region"
+
+    async def decide(self, op: Operation, region: Region) -> Outcome:
+        here: list[int] = vars(region).setdefault("here", [])
+        alone = not here
+        here.append(op.id)
+        await region.sleep(0.01)
+        here.pop()
+        balance = await withdraw(op, region, guard=op.id == 1 or not alone)
+        return Rejected() if balance is None else Accepted(balance)
+
+
+@dataclass(frozen=True)
+class SharesADictInItsService(LocalRequests):
+    """Each region's service decides in one task on what another one keeps in a dict: no search can see it."""
+
+    name = "probe/shares-in-its-service"
+    family = "bus"
+    agreement: ClassVar = "asynchronous"
+    summary = "For a test."
+    claims: ClassVar[tuple[FindingKind, ...]] = ()
+
+    def resources(self) -> Resources:
+        return Resources(topics=(Topic(COMMANDS), Topic(REPLIES), Topic("spent", mirrored=True)))
+
+    async def serve(self, region: Region) -> None:
+        left = dict(region.opening_balances)
+        await region.gather(
+            self.decide_commands(region, left),
+            *(self.hear(region, left, peer) for peer in region.client_regions if peer != region.name),
+        )
+
+    async def decide_commands(self, region: Region, left: dict[int, Decimal]) -> None:
+        if region.name not in region.client_regions:
+            return
+        producer = await region.kafka.producer("local", acks="all", enable_idempotence=True)
+        consumer = await region.kafka.consumer(COMMANDS, auto_offset_reset="earliest")
+        while True:
+            op = to_operation((await consumer.getone()).value)
+            accepted = allows(op, left[op.account])
+            if accepted:
+                left[op.account] -= op.amount
+                await producer.send("spent", command(op), key=key_of(op.account))
+            await producer.send(REPLIES, reply(accepted, left[op.account]), key=key_of(op.id))
+
+    async def hear(self, region: Region, left: dict[int, Decimal], peer: str) -> None:
+        consumer = await region.kafka.consumer(f"{peer}.spent", auto_offset_reset="earliest")
+        while True:
+            op = to_operation((await consumer.getone()).value)
+            left[op.account] -= op.amount
 
 
 class TwoRowsAndASnapshot(Probe):

@@ -16,25 +16,19 @@ from arbsim.worlds.api import Design, Region, Resources, Topic
 from arbsim.worlds.exhaustive.search import NotRepeatable
 from tests.worlds.exhaustive.support import (
     POSTGRES,
+    TWO_IN_EAST,
     Driver,
     Probe,
+    SharesAListInARegion,
     fates,
     outcomes,
     search,
     seen,
+    withdraw,
     workload,
 )
 
 ONE = workload("east withdraw 70 1")
-TWO_IN_EAST = workload("east withdraw 70 1", "east withdraw 60 1")
-
-
-async def update(op: Operation, region: Region, *, guard: bool) -> Any:
-    """The balance after the withdrawal; None where the guard refuses it."""
-    text = "UPDATE acct SET balance = balance - $1 WHERE id = $2"
-    text += " AND balance >= $1 RETURNING balance" if guard else " RETURNING balance"
-    async with region.database.acquire() as conn:
-        return await conn.fetchval(text, op.amount, op.account)
 
 
 class WaitsForATask(Probe):
@@ -46,7 +40,7 @@ class WaitsForATask(Probe):
     async def decide(self, op: Operation, region: Region) -> Outcome:
         async def work() -> Any:
             await region.sleep(1)
-            return await update(op, region, guard=False)
+            return await withdraw(op, region, guard=False)
 
         try:
             async with region.timeout(1):
@@ -96,24 +90,6 @@ def test_a_deadline_meets_what_it_takes_its_task_away_from(design: Design) -> No
     assert {seen(driver.random(rng).history) for _ in range(100)} == reached
 
 
-class SharesAListInARegion(Probe):
-    """Who is alone in the region forgets the guard: a Python object that all clients of a region share."""
-
-    name = "probe/shares-in-a-region"
-
-    async def decide(self, op: Operation, region: Region) -> Outcome:
-        here: list[int] = vars(region).setdefault("here", [])
-        alone = not here
-        here.append(op.id)
-        await region.sleep(0.01)
-        here.pop()
-        balance = await update(op, region, guard=op.id == 1 or not alone)
-        return Rejected() if balance is None else Accepted(balance)
-
-
-SharesAListInARegion.isolated_tasks = False
-
-
 def test_clients_of_one_region_can_share_objects_unless_the_design_denies_it() -> None:
     design = SharesAListInARegion()
     every_step = search(design, TWO_IN_EAST, POSTGRES, reduced=False, nothing_at_once=True)
@@ -129,7 +105,7 @@ class Counts(Probe):
 
     async def decide(self, op: Operation, region: Region) -> Outcome:
         Counts.runs += 1
-        balance = await update(op, region, guard=Counts.runs > 8)
+        balance = await withdraw(op, region, guard=Counts.runs > 8)
         return Rejected() if balance is None else Accepted(balance)
 
 
@@ -142,9 +118,9 @@ class Alternates(Probe):
 
     async def decide(self, op: Operation, region: Region) -> Outcome:
         Alternates.runs += 1
-        await update(op, region, guard=True)
+        await withdraw(op, region, guard=True)
         if Alternates.runs % 4 > 1:
-            await update(op, region, guard=True)
+            await withdraw(op, region, guard=True)
         return Accepted()
 
 

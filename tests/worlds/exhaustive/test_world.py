@@ -22,6 +22,7 @@ from arbsim.worlds.virtual.settings import Settings
 from tests.worlds.exhaustive.support import (
     DIALECTS,
     POSTGRES,
+    TWO_IN_EAST,
     TWO_WITHDRAWALS,
     YUGABYTE,
     Driven,
@@ -29,6 +30,8 @@ from tests.worlds.exhaustive.support import (
     GivesUp,
     Impatient,
     LastWriterWinsInSql,
+    SharesADictInItsService,
+    SharesAListInARegion,
     TwoRowsAndASnapshot,
     WriteSkew,
     fates,
@@ -84,7 +87,14 @@ def test_reduced_and_plain_reach_the_same_outcomes_by_the_same_number_of_orders(
     assert search(design, work, settings, reduced=True) == search(design, work, settings, reduced=False)
 
 
+SHARING = [
+    ("clients share", SharesAListInARegion(), TWO_IN_EAST, POSTGRES),
+    ("service shares", SharesADictInItsService(), TWO_WITHDRAWALS, POSTGRES),
+]
+"""Designs whose tasks share Python objects, and do not say that they do not."""
+
 AT_ONCE = [
+    *SHARING,
     *((name, design, work, settings) for name, design, work, settings in CASES),
     *(
         (name, catalogue()[name](), TWO_WITHDRAWALS, YUGABYTE)
@@ -125,7 +135,7 @@ def commuting_cases() -> Iterator[tuple[str, Design, Workload, Settings]]:
     yield "one connection", AtomicUpdate(), workload("east withdraw 70 1", "east withdraw 60 1"), few
 
 
-COMMUTING = list(commuting_cases())
+COMMUTING = [*commuting_cases(), *SHARING]
 
 
 @pytest.mark.parametrize(

@@ -59,3 +59,17 @@ class Toy:
     def finish(self) -> Outcome:
         finals = tuple(self.values.get(v, 0) for v in range(4))
         return (finals, *(tuple(self.seen.get(p, ())) for p in range(len(self.programs))))
+
+
+def predecessors(steps: Sequence[Step]) -> tuple[int, ...]:
+    """For each step, as bits, all that come before it in every equivalent run: what the search finds out by itself."""
+    before: list[int] = []
+    for place, step in enumerate(steps):
+        mask = 0
+        for earlier in step.after:
+            mask |= before[earlier] | 1 << earlier
+        for earlier in range(place - 1, -1, -1):
+            if not mask >> earlier & 1 and steps[earlier].meets(step):
+                mask |= before[earlier] | 1 << earlier
+        before.append(mask)
+    return tuple(before)

@@ -34,11 +34,15 @@ class NotRepeatable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Finished(Generic[R]):
-    """A run that was driven to its end. ``result`` is None, and ``cut`` true, where it took too many steps."""
+    """A run that was driven to its end. ``result`` is None where it took too many steps.
+
+    ``before``: for each step of a reduced search's run, as bits of their places, all steps that come before it in every
+    equivalent run.
+    """
 
     steps: tuple[Step, ...]
     result: R | None
-    cut: bool = False
+    before: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -70,8 +74,7 @@ class _Node:
 class Search(Generic[R]):
     """A search through the runs that ``start`` begins.
 
-    ``reduced``: one run of each class of equivalent orders, else every order. ``most_steps`` is the bound on one
-    run. ``prefix`` are choices that are made already (a part of a larger search).
+    ``reduced``: one run of each class of equivalent orders, else every order. ``most_steps`` is the bound on one run.
     """
 
     start: Start[R]
@@ -79,17 +82,17 @@ class Search(Generic[R]):
     most_steps: int = 1_000
     progress: Progress = field(default_factory=Progress)
 
-    def runs(self) -> Iterator[Finished[R]]:
-        """Drive run after run to its end, until all are done."""
+    def runs(self) -> Iterator[Finished[R] | None]:
+        """Drive run after run to its end, until all are done; None for one that was given up as redundant."""
         nodes: list[_Node] = []
         while True:
             finished = self._run(nodes)
             self.progress.share_done = _share_done(nodes)
             if finished is not None:
                 self.progress.runs += 1
-                yield finished
             else:
                 self.progress.redundant += 1
+            yield finished
             if not self._back_up(nodes):
                 self.progress.share_done = 1.0
                 return
@@ -105,32 +108,28 @@ class Search(Generic[R]):
     def _run(self, nodes: list[_Node]) -> Finished[R] | None:
         """Make the choices of the nodes again, then go on to the end; None where all that is left is asleep."""
         execution = self.start()
-        for place, node in enumerate(nodes):
+        for node in nodes:
             if execution.choices() != node.choices:
                 raise NotRepeatable
             step = execution.take(node.chosen)
             self.progress.steps += 1
             if node.step is None:
-                node.step = step
-                self._after(nodes, place)
+                self._taken(nodes, step)
             elif step != node.step:
                 raise NotRepeatable
         while len(nodes) < self.most_steps:
             choices = execution.choices()
             node = self._node(nodes, choices)
             if not choices:
-                steps = tuple(done.step for done in nodes if done.step is not None)
-                return Finished(steps, execution.finish())
+                return _finished(nodes, execution.finish())
             if not node.to_try:
                 return None
             node.chosen = node.to_try[0]
             node.tried = 1
             nodes.append(node)
-            node.step = execution.take(node.chosen)
             self.progress.steps += 1
-            self._after(nodes, len(nodes) - 1)
-        steps = tuple(done.step for done in nodes if done.step is not None)
-        return Finished(steps, None, cut=True)
+            self._taken(nodes, execution.take(node.chosen))
+        return _finished(nodes, None)
 
     def _node(self, nodes: Sequence[_Node], choices: list[int]) -> _Node:
         if not self.reduced:
@@ -143,10 +142,12 @@ class Search(Generic[R]):
         awake = next((name for name in choices if name not in sleeping), None)
         return _Node(choices, [] if awake is None else [awake], sleeping)
 
-    def _after(self, nodes: list[_Node], place: int) -> None:
-        """Work out what the step at a place comes after; where it races with an earlier one, try it the other way."""
-        step = nodes[place].step
-        assert step is not None
+    def _taken(self, nodes: list[_Node], step: Step) -> None:
+        """Work out what the last step comes after; where it races with an earlier one, try it the other way."""
+        place = len(nodes) - 1
+        nodes[place].step = step
+        if not self.reduced:
+            return
         mask = 0
         for earlier in step.after:
             mask |= nodes[earlier].before | 1 << earlier
@@ -160,9 +161,8 @@ class Search(Generic[R]):
                 races.append(earlier)
                 mask |= nodes[earlier].before | 1 << earlier
         nodes[place].before = mask
-        if self.reduced:
-            for earlier in races:
-                _reverse(nodes, earlier, place)
+        for earlier in races:
+            _reverse(nodes, earlier, place)
 
     def _back_up(self, nodes: list[_Node]) -> bool:
         """Go back to the last node with something left to try, and choose it. False where there is none."""
@@ -179,6 +179,11 @@ class Search(Generic[R]):
                     return True
             nodes.pop()
         return False
+
+
+def _finished(nodes: Sequence[_Node], result: R | None) -> Finished[R]:
+    steps = tuple(node.step for node in nodes if node.step is not None)
+    return Finished(steps, result, tuple(node.before for node in nodes))
 
 
 def _reverse(nodes: list[_Node], earlier: int, later: int) -> None:

@@ -63,6 +63,3 @@ class Names:
     def of(self, thing: object) -> int:
         """The number of a thing; equal things have one number."""
         return self._numbers.setdefault(thing, len(self._numbers) + 1)
-
-    def __len__(self) -> int:
-        return len(self._numbers)
