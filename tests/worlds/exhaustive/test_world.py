@@ -187,11 +187,17 @@ def driver_agrees(driver: Driver, run: Driven, place: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    "name", ["bus/regional-deltas", "bus/shared-table", "bus/log-fold", "bus/single-writer"]
-)
-def test_no_order_by_chance_leads_where_the_reduced_search_has_not_been(name: str) -> None:
-    design = catalogue()[name]()
+BY_CHANCE = [
+    *(
+        catalogue()[f"bus/{name}"]()
+        for name in ("regional-deltas", "shared-table", "log-fold", "single-writer")
+    ),
+    SharesADictInItsService(),
+]
+
+
+@pytest.mark.parametrize("design", BY_CHANCE, ids=[design.name for design in BY_CHANCE])
+def test_no_order_by_chance_leads_where_the_reduced_search_has_not_been(design: Design) -> None:
     reached = outcomes(design, TWO_WITHDRAWALS, YUGABYTE)
     driver, rng = Driver(design, TWO_WITHDRAWALS, YUGABYTE), random.Random(7)
     assert {seen(driver.random(rng).history) for _ in range(60)} <= reached
