@@ -244,3 +244,19 @@ def test_in_a_long_run_what_went_before_is_summed_up_and_few_operations_are_foll
         begun_ns = round(explanation.broken.steps[0].time_ms * 1_000_000)
         true = true_balance(workload, histories[name], explanation.account, begun_ns)
         assert Decimal(explanation.broken.opening_true) == Decimal(true) / 100
+
+
+def test_every_operation_that_is_followed_is_told_up_to_its_answer_on_both_sides(tmp_path: Path) -> None:
+    cures = "bus/single-writer, bus/log-fold, db/atomic-update, db/select-for-update"
+    path = tmp_path / "busy.yaml"
+    text = BUSY.replace("update]", f"update, {cures}]").replace("operations: 300", "operations: 60")
+    path.write_text(text, encoding="utf-8")
+    scenario = load_scenario(path)
+    for seed in range(1, 9):
+        done = run_scenario(scenario, build_workload(scenario, seed), seed, designs_of(scenario), "x")
+        histories = {one.card.name: one for one in done.saved.histories}
+        for explanation in done.saved.explanations.values():
+            for side in filter(None, (explanation.broken, explanation.twin)):
+                told = {step.operation for step in side.steps if step.kind is StepKind.ANSWERED}
+                followed = {op.id for op in explanation.operations}
+                assert told == {one for one in followed if histories[side.design].fate(one) is not None}

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from arbsim.audit import audit
-from arbsim.audit.costs import ms
-from arbsim.audit.explain import Asked, asked_of, explained_side, first_finding
+from arbsim.audit.explain import AccountFacts, Asked, asked_of, explained_side, first_finding
 from arbsim.audit.judge import money
-from arbsim.document import OperationRow
+from arbsim.compare import operation_row
 from arbsim.explanation import Explanation, Side
 from arbsim.history import History
 from arbsim.model import DesignCard, Verdict, Workload
@@ -70,7 +69,7 @@ def explain(
         amount=witness.amount,
         store=witness.store,
         witness=witness.operations,
-        operations=tuple(_row(workload, number) for number in asked.operations),
+        operations=tuple(operation_row(workload[number]) for number in asked.operations),
         omitted=asked.omitted,
         opening=money(workload.accounts.get(asked.account, 0)),
         broken=_side(subject, subject.history, subject.result.verdict, asked, workload, settings),
@@ -83,10 +82,8 @@ def _side(
     subject: Subject, history: History, verdict: Verdict, asked: Asked, workload: Workload, settings: Settings
 ) -> Side:
     """Run again up to where the operations are over."""
-    over_ns = asked_of(history, asked.kind, asked.witness).until_ns
-    _, steps = run_watched(
-        subject.design, subject.card, workload, settings, asked.operations, max(over_ns, asked.until_ns)
-    )
+    over_ns = AccountFacts(history, asked.account).all_over_ns(asked.operations)
+    _, steps = run_watched(subject.design, subject.card, workload, settings, asked.operations, over_ns)
     return explained_side(history, verdict, asked, steps)
 
 
@@ -115,16 +112,3 @@ def _twin(
         side = _side(one, one.history, one.result.verdict, asked, workload, settings)
         return side, one.card.design == cure
     return None, False
-
-
-def _row(workload: Workload, number: int) -> OperationRow:
-    op = workload[number]
-    return OperationRow(
-        id=op.id,
-        at_ms=ms(op.at_ns),
-        region=op.region,
-        kind=op.kind,
-        account=op.account,
-        to_account=op.to_account,
-        amount=money(op.amount_cents),
-    )

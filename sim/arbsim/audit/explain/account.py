@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -16,17 +17,13 @@ MOST_OPERATIONS = 5
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What an explanation is asked for: a finding, its account, and the operations to follow, by id.
-
-    ``until_ns``: by then each of them has been answered and has arrived wherever it ever will.
-    """
+    """What an explanation is asked for: a finding, its account, and the operations to follow, by id."""
 
     kind: FindingKind
     witness: Witness
     account: int
     operations: tuple[int, ...]
     omitted: int
-    until_ns: int
 
 
 def first_finding(result: DesignResult) -> tuple[FindingKind, Witness] | None:
@@ -59,7 +56,6 @@ def asked_of(history: History, kind: FindingKind, witness: Witness) -> Asked:
         account,
         tuple(sorted(chosen)),
         len(witness.operations) - len(witness.operations[:MOST_OPERATIONS]),
-        facts.all_over_ns(chosen),
     )
 
 
@@ -126,7 +122,7 @@ class AccountFacts:
                 found.append(other)
         return found
 
-    def all_over_ns(self, operations: list[int]) -> int:
+    def all_over_ns(self, operations: Sequence[int]) -> int:
         """When each of these has been answered, and has arrived wherever it ever arrives."""
         wanted = set(operations)
         times = [self.history.answer_of(one).answered_ns for one in operations]
