@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
 from pathlib import Path
@@ -84,6 +84,24 @@ class Hands:
         return [(unit.point, unit.replication) for units in self.chunks for unit in units]
 
 
+class Breaking(Hands):
+    """Workers whose executor breaks before it takes a chunk, at these of its chunks (counted from 1)."""
+
+    def __init__(self, *breaks: int) -> None:
+        super().__init__()
+        self.breaks = breaks
+        self.asked = 0
+
+    def executor(self) -> Executor:
+        self.asked += 1
+        if self.asked in self.breaks:
+            raise RuntimeError("broken between two chunks")
+        return super().executor()
+
+    def lost(self, error: BaseException) -> bool:
+        return True
+
+
 class _Redirected(Executor):
     """An executor that runs another function than the one it is given."""
 
@@ -126,7 +144,3 @@ def swept(
 def documents(folder: Path) -> dict[str, bytes]:
     """Every file of a folder with its bytes."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-def places(units: Sequence[Unit]) -> list[tuple[int, int]]:
-    return [(unit.point, unit.replication) for unit in units]

@@ -16,7 +16,7 @@ from arbsim.sweep.report import write_sweep
 from arbsim.sweep.run import Progress
 from arbsim.sweep.store import FILE
 from arbsim.sweep.task import Batch, Done, OtherVersion, run_units
-from tests.sweep.support import Hands, Sabotaged, documents, swept, tiny_plan
+from tests.sweep.support import Breaking, Hands, Sabotaged, documents, swept, tiny_plan
 
 ALL = [(point, replication) for point in range(4) for replication in range(4)]
 
@@ -130,6 +130,20 @@ def test_a_run_that_kills_its_worker_every_time_is_given_up_and_the_rest_finishe
     assert "its worker died" in failed.error
     assert results.exit_code == 5
     assert [point.replications for point in results.points] == [4, 3, 4, 4]
+
+
+def test_an_executor_that_breaks_between_two_chunks_loses_nothing(
+    tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    write_sweep(swept(tiny_plan(), tmp_path, Breaking(9)), tmp_path)
+    assert documents(tmp_path) == undisturbed
+
+
+def test_units_that_no_executor_takes_are_given_up_and_the_rest_of_the_sweep_goes_on(tmp_path: Path) -> None:
+    results = swept(tiny_plan(), tmp_path, Breaking(9, 10, 11))
+    (failed,) = results.failed
+    assert "its worker died" in failed.error
+    assert sum(point.replications for point in results.points) == 15
 
 
 def test_a_run_that_raises_is_tried_three_times_and_told_with_its_seed(tmp_path: Path) -> None:

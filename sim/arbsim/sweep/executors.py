@@ -145,26 +145,24 @@ class _Crew:
             raise
 
     def _run(self) -> None:
-        while True:
-            self._fill()
-            if not self.under_way:
-                return
+        while self._fill():
             done, _ = wait(self.under_way, return_when=FIRST_COMPLETED)
             for future in [one for one in self.under_way if one in done]:
                 # A broken pool fails all futures at once, and all of them are then suspects.
                 if future in self.under_way:
                     self._take(future, self.under_way.pop(future))
 
-    def _fill(self) -> None:
-        if self.suspects:
-            if not self.under_way:
-                self._submit(self.suspects.popleft())
-            return
-        while len(self.under_way) < 2 * self.workers.count:
+    def _fill(self) -> bool:
+        """Hand out what can be; say whether anything is under way, or left."""
+        if self.suspects and not self.under_way:
+            self._submit(self.suspects.popleft())
+            return True
+        while not self.suspects and len(self.under_way) < 2 * self.workers.count:
             units = self.again.popleft() if self.again else self.next_units()
             if not units:
-                return
+                return bool(self.under_way)
             self._submit(units)
+        return True
 
     def _submit(self, units: Units) -> None:
         try:
