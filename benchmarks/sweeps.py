@@ -70,7 +70,7 @@ def cost_s(plan: Plan, workers: Callable[[], Workers]) -> tuple[float, float]:
     """Seconds from the start of a sweep to its document, and the CPU seconds of all processes that took part."""
     with tempfile.TemporaryDirectory() as folder:
         begun, cpu = time.perf_counter(), _cpu_s()
-        run_sweep(plan, Path(folder), workers, "")
+        run_sweep(plan, Path(folder), workers, "", "")
         return time.perf_counter() - begun, _cpu_s() - cpu
 
 
@@ -102,7 +102,7 @@ def starting() -> dict[str, float]:
                 pass
 
         try:
-            run_sweep(plan, Path(folder), Nobody, "")
+            run_sweep(plan, Path(folder), Nobody, "", "")
         except Started:
             spent = time.process_time() - begun
     return {"points": len(plan.points), "ms_per_point": round(1000 * spent / len(plan.points), 3)}

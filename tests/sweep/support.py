@@ -138,7 +138,7 @@ def kill_worker(
 def swept(
     plan: Plan, folder: Path, workers: Any = None, told: Callable[[Progress], None] = lambda progress: None
 ) -> SweepResults:
-    return run_sweep(plan, folder, lambda: workers or Hands(), "arbsim sweep tiny.yaml", told)
+    return run_sweep(plan, folder, lambda: workers or Hands(), "tiny.yaml", "arbsim sweep tiny.yaml", told)
 
 
 def documents(folder: Path) -> dict[str, bytes]:

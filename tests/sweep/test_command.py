@@ -63,6 +63,13 @@ def test_json_is_one_document_that_fits_its_schema(tmp_path: Path) -> None:
     assert document["exit_code"] == shown.returncode == 0
 
 
+def test_the_replay_lines_say_all_that_was_asked_of_the_sweep(tmp_path: Path) -> None:
+    shown = run("sweep", write(tmp_path), "--precision", "60 %", "--json", cwd=tmp_path)
+    document = json.loads(shown.stdout)
+    assert document["manifest"]["replay"] == "arbsim sweep tiny.yaml --precision '60 %'"
+    assert document["witnesses"][0]["replay"].startswith("arbsim run tiny.yaml --seed ")
+
+
 def test_a_run_does_not_look_at_the_sweep(tmp_path: Path) -> None:
     with_sweep = run("run", write(tmp_path), cwd=tmp_path)
     without = run("run", write(tmp_path, None), cwd=tmp_path)

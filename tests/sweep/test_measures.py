@@ -44,7 +44,7 @@ def numbers(
 def results(*records: Record, points: int = 1, sweep: str = ONE_POINT) -> SweepResults:
     plan = tiny_plan(sweep)
     samples = [Sample(point, dict(enumerate(records))) for point in range(points)]
-    return analyse(plan, samples, (), "arbsim sweep tiny.yaml")
+    return analyse(plan, samples, (), "tiny.yaml", "arbsim sweep tiny.yaml")
 
 
 def pair(deltas: Numbers, atomic: Numbers) -> Record:
@@ -160,7 +160,7 @@ def test_the_parameter_that_moves_the_result_is_found() -> None:
         Sample(point, {number: pair(broken if point >= 2 else safe, safe) for number in range(2)})
         for point in range(4)
     ]
-    found = analyse(plan, samples, (), "")
+    found = analyse(plan, samples, (), "", "")
     swings = {
         (one.parameter, one.design): (one.estimate, one.lowest_at, one.highest_at)
         for one in found.sensitivity
@@ -186,7 +186,7 @@ def test_a_design_stops_looking_safe_where_the_first_run_violates() -> None:
         Sample(point, {number: pair(one, safe) for number, one in enumerate(two)})
         for point, two in enumerate(seen)
     ]
-    found = analyse(plan, samples, (), "")
+    found = analyse(plan, samples, (), "", "")
     deltas, atomic = found.thresholds
     ratios = [point.lag_over_gap for point in found.points]
     assert (deltas.none_up_to, deltas.first_seen_at, deltas.half_from) == (ratios[0], ratios[1], ratios[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,7 +48,9 @@ def sweep(
     plan = _plan(file, precision)
     _check_size(plan, yes)
     folder = out if out is not None else Path("reports") / slug(file, plan.scenario.name) / "sweep"
-    results = _run(plan, folder, workers or _cores(), dask, f"arbsim sweep {quoted_place(file)}")
+    place = quoted_place(file)
+    replay = f"arbsim sweep {place}" + ("" if precision is None else f" --precision {quote(precision)}")
+    results = _run(plan, folder, workers or _cores(), dask, place, replay)
     _conclude(results, folder, as_json)
 
 
@@ -93,7 +96,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _run(plan: Plan, folder: Path, workers: int, dask: str | None, replay: str) -> SweepResults:
+def _run(plan: Plan, folder: Path, workers: int, dask: str | None, file: str, replay: str) -> SweepResults:
     from arbsim.sweep.executors import ClusterError
     from arbsim.sweep.run import run_sweep
     from arbsim.sweep.store import StoreError
@@ -101,7 +104,7 @@ def _run(plan: Plan, folder: Path, workers: int, dask: str | None, replay: str) 
 
     try:
         with sweep_progress() as told:
-            return run_sweep(plan, folder, lambda: _workers(workers, dask), replay, told)
+            return run_sweep(plan, folder, lambda: _workers(workers, dask), file, replay, told)
     except StoreError as error:
         raise bad_input(str(error)) from None
     except OSError as error:

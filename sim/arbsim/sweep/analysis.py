@@ -56,12 +56,17 @@ class Sample:
     records: dict[int, Record]
 
 
-def analyse(plan: Plan, samples: Sequence[Sample], failed: Sequence[FailedRun], replay: str) -> SweepResults:
-    """Return the document of a sweep that was run to its end."""
+def analyse(
+    plan: Plan, samples: Sequence[Sample], failed: Sequence[FailedRun], file: str, replay: str
+) -> SweepResults:
+    """Return the document of a sweep that was run to its end.
+
+    ``file`` is the scenario's as the replay lines of single runs have it; ``replay`` is the line of the sweep itself.
+    """
     cards = {name: card_of(name, design) for name, design in designs_of(plan.scenario).items()}
     runs = _Runs(plan, samples)
     axis, levels = _along_axis(plan, runs)
-    broken = tuple(_broken_claims(plan, samples, cards, replay))
+    broken = tuple(_broken_claims(plan, samples, cards, file))
     return SweepResults(
         name=plan.scenario.name,
         question=plan.scenario.question or "",
@@ -86,7 +91,7 @@ def analyse(plan: Plan, samples: Sequence[Sample], failed: Sequence[FailedRun], 
         levels=levels,
         thresholds=() if axis.labels else tuple(_thresholds(plan.designs, levels)),
         frontier=tuple(_frontier(runs, cards)),
-        witnesses=tuple(_witnesses(plan, runs, replay)),
+        witnesses=tuple(_witnesses(plan, runs, file)),
         broken_claims=broken,
         failed=tuple(failed),
         exit_code=FAILED if failed else BROKEN if broken else 0,
@@ -223,7 +228,7 @@ def _difference(runs: Runs, baseline: Runs, measure: Measure) -> tuple[Measured,
 
 
 def _broken_claims(
-    plan: Plan, samples: Sequence[Sample], cards: Mapping[str, DesignCard], replay: str
+    plan: Plan, samples: Sequence[Sample], cards: Mapping[str, DesignCard], file: str
 ) -> Iterator[BrokenClaim]:
     """Yield, for each design that broke what it claims to prevent, the first run in which it did."""
     for design, card in cards.items():
@@ -240,25 +245,24 @@ def _broken_claims(
                 point=point,
                 values=plan.values(point),
                 seed=plan.scenario.seed + number,
-                replay=_replay_of(plan, point, plan.scenario.seed + number, replay),
+                replay=_replay_of(plan, point, plan.scenario.seed + number, file),
                 kinds=tuple(kind for kind in FindingKind if kind.value in found and kind in claims),
                 runs=len(broken),
             )
 
 
-def _witnesses(plan: Plan, runs: _Runs, replay: str) -> Iterator[Witness]:
+def _witnesses(plan: Plan, runs: _Runs, file: str) -> Iterator[Witness]:
     for design in plan.designs:
         for point in runs.points:
             seed = _first_seed(plan, runs.of[point, design])
             if seed is not None:
-                line = _replay_of(plan, point, seed, replay)
+                line = _replay_of(plan, point, seed, file)
                 yield Witness(design=design, point=point, seed=seed, replay=line)
                 break
 
 
-def _replay_of(plan: Plan, point: int, seed: int, replay: str) -> str:
-    """The command that runs one replication by itself; ``replay`` is that of the sweep."""
-    file = replay.removeprefix("arbsim sweep ")
+def _replay_of(plan: Plan, point: int, seed: int, file: str) -> str:
+    """The command that runs one replication by itself."""
     values = "".join(f" --set {quote(f'{path}={text}')}" for path, text in plan.values(point).items())
     return f"arbsim run {file} --seed {seed}{values}"
 

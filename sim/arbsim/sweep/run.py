@@ -39,11 +39,13 @@ def run_sweep(
     plan: Plan,
     folder: Path,
     start_workers: Callable[[], Workers],
+    file: str,
     replay: str,
     told: Callable[[Progress], None] = lambda progress: None,
 ) -> SweepResults:
     """Run what is missing, and return the document.
 
+    ``file`` and ``replay`` are what its replay lines say: the scenario's file, and the line of the whole sweep.
     ``start_workers`` is called only where something is missing. Raises StoreError, OSError, ClusterError and
     OtherVersion; what was finished by then is on the disk.
     """
@@ -56,7 +58,7 @@ def run_sweep(
                 run_all(workers, plan.setting, work.take, work.done, work.given_up)
             finally:
                 workers.close()
-        results = analyse(plan, list(work.samples()), work.failed(), replay)
+        results = analyse(plan, list(work.samples()), work.failed(), file, replay)
         store.finish()
     return results
 
