@@ -352,8 +352,10 @@ def test_a_class_of_ones_own_is_judged_by_what_it_claims(own: Path) -> None:
 
 
 def test_a_class_of_ones_own_is_explained_beside_a_design_that_holds(own: Path) -> None:
+    with (own.parent / "own.py").open("a", encoding="utf-8") as file:
+        file.write("import sys\nprint('this file runs once', file=sys.stderr)\n")
     done = run("explain", own.name, "--design", "own.py:Careless", cwd=own.parent)
-    assert done.returncode == 0
+    assert (done.returncode, done.stderr) == (0, "this file runs once\n")
     assert done.stdout.startswith("Claim. own/careless overdraws account 1 by 30.00.")
     assert "The same operations through db/atomic-update, a design that holds." in done.stdout
 

@@ -58,6 +58,14 @@ def test_listeners_hear_of_each_design_twice(scenario: Scenario) -> None:
     assert heard == [("db/serializable", False), ("db/serializable", True)]
 
 
+def test_only_what_is_asked_for_is_explained(scenario: Scenario) -> None:
+    names = ["bus/regional-deltas", "bus/regional-snapshots"]
+    designs, workload = designs_of(scenario, names), build_workload(scenario)
+    run = run_scenario(scenario, workload, 42, designs, "replay", explain_only={names[1]})
+    assert {result.verdict.value for result in run.results.designs.values()} == {"violated"}
+    assert list(run.saved.explanations) == [names[1]]
+
+
 def test_a_design_that_the_scenario_does_not_list_is_a_key_error(scenario: Scenario) -> None:
     with pytest.raises(KeyError, match="nope"):
         designs_of(scenario, ["nope"])

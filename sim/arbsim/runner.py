@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
@@ -68,10 +68,12 @@ def run_scenario(
     designs: Mapping[str, Design],
     replay: str,
     on_design: Callable[[str, DesignResult | None], None] = lambda name, result: None,
+    explain_only: Collection[str] | None = None,
 ) -> Run:
-    """Run every design on the workload, judge each, and compare them.
+    """Run every design on the workload, judge each, compare them, and explain those that are violated.
 
     ``on_design`` is told when a design begins (result None), when it is judged, and when it is explained.
+    ``explain_only`` names designs outside of which nothing is explained.
     """
     settings = settings_of(scenario, seed)
     judged = []
@@ -80,7 +82,7 @@ def run_scenario(
         one = judge_design(name, design, workload, settings)
         on_design(name, one.result)
         judged.append(one)
-    explanations = explanations_of(judged, designs, workload, settings, on_design)
+    explanations = explanations_of(judged, designs, workload, settings, on_design, explain_only)
     return finish(scenario, workload, facts_of(scenario, seed, replay), designs, judged, explanations)
 
 
@@ -112,21 +114,24 @@ def explanations_of(
     workload: Workload,
     settings: Settings,
     on_design: Callable[[str, DesignResult | None], None],
+    only: Collection[str] | None = None,
 ) -> dict[str, Explanation]:
-    """Explain every design that is violated, beside its cure or another design that holds."""
+    """Explain every design that is violated (or those ``only``), beside its cure or another design that holds."""
     subjects = {
         one.name: Subject(designs[one.name], one.history.card, one.history, one.result) for one in judged
     }
+    broken = {
+        name: one for name, one in subjects.items() if one.is_violated and (only is None or name in only)
+    }
     known = catalogue()
-    named = sorted({one.card.cure for one in subjects.values() if one.card.cure in known and one.is_violated})
+    named = sorted({one.card.cure for one in broken.values() if one.card.cure in known})
     cures = {name: Subject(design := known[name](), card_of(name, design)) for name in named}
     explained = {}
-    for name, subject in subjects.items():
-        if subject.is_violated:
-            on_design(name, None)
-            explanation = explain(subject, tuple(subjects.values()), cures, workload, settings)
-            if explanation is not None:
-                explained[name] = explanation
+    for name, subject in broken.items():
+        on_design(name, None)
+        explanation = explain(subject, tuple(subjects.values()), cures, workload, settings)
+        if explanation is not None:
+            explained[name] = explanation
     return explained
 
 

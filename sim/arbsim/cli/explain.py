@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from arbsim.cli.app import app
-from arbsim.cli.inputs import change_scenario, choose_designs, read_scenario, replay_line
+from arbsim.cli.inputs import change_scenario, choose_design, read_scenario, replay_line
 from arbsim.cli.output import AsJson, bad_input, print_out, visible
 from arbsim.cli.run import progress
 
@@ -33,17 +33,16 @@ def explain(
     from arbsim.workload import build_workload
 
     scenario = change_scenario(read_scenario(file), set_ or [])
-    everything = choose_designs(scenario, [design] if ".py:" in design else [])
-    chosen = choose_designs(scenario, [design])
-    name = list(chosen)[-1]
-    cure = chosen[name].cure
-    others = {key: one for key, one in everything.items() if cure is None or one.name == cure}
+    name, known = choose_design(scenario, design)
+    cure = known[name].cure
+    others = {key: one for key, one in known.items() if cure is None or one.name == cure}
+    designs = {name: known[name], **others}
     used = scenario.seed if seed is None else seed
     replay = replay_line("explain", file, used, [design], set_ or [])
     try:
-        with progress(1 + len(others)) as told:
-            workload, designs = build_workload(scenario, used), {name: chosen[name], **others}
-            done = run_scenario(scenario, workload, used, designs, replay, told)
+        with progress(len(designs)) as told:
+            workload = build_workload(scenario, used)
+            done = run_scenario(scenario, workload, used, designs, replay, told, explain_only={name})
     except DesignFailed as failure:
         if failure.design in {entry.name for entry in scenario.designs}:
             raise

@@ -45,6 +45,15 @@ def choose_designs(scenario: Scenario, names: list[str]) -> dict[str, Design]:
     return {**chosen, **{one.name: one for one in own.values()}}
 
 
+def choose_design(scenario: Scenario, name: str) -> tuple[str, dict[str, Design]]:
+    """All designs of a scenario, and the name by which the one that is asked for is among them."""
+    if ".py:" in name:
+        own = _own_design(name)
+        return own.name, {**choose_designs(scenario, []), own.name: own}
+    choose_designs(scenario, [name])  # refuses one that is not listed
+    return name, choose_designs(scenario, [])
+
+
 def _own_design(path: str) -> Design:
     """Load a class from a Python file that was named on the command line."""
     from arbsim.own_design import OwnDesignError, load_design
