@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from arbsim.designs.atomic_update import AtomicUpdate
 from arbsim.sweep.executors import LocalProcesses
 from arbsim.sweep.plan import Setting, Unit
 from arbsim.sweep.report import write_sweep
@@ -167,6 +168,17 @@ def test_a_run_that_raises_is_tried_three_times_and_told_with_its_seed(tmp_path:
     hands = Hands()
     assert swept(tiny_plan(), tmp_path, hands).exit_code == 0
     assert hands.ran == [(2, 0)]
+
+
+def test_what_a_design_raises_is_told_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def decide(*given: object) -> None:
+        raise ValueError("no")
+
+    monkeypatch.setattr(AtomicUpdate, "decide", decide)
+    plan = tiny_plan()
+    (done,) = run_units(plan.setting, (plan.unit(0, 0),)).done
+    assert done.record is None
+    assert done.error.startswith("design db/atomic-update ended with ValueError: no (test_run.py:")
 
 
 def test_workers_of_another_version_are_refused(tmp_path: Path) -> None:

@@ -125,10 +125,14 @@ def bootstrap(statistic: Statistic, runs: int) -> Interval:
 
     Where all resamples give the same value, the runs do not say how far it could be off: there are no bounds.
     """
+    return _interval(statistic, runs, _resampled(statistic, runs))
+
+
+def _interval(statistic: Statistic, runs: int, values: Floats) -> Interval:
+    """Return the interval of a statistic; ``values`` are those of all resamples."""
     estimate = float(statistic(np.ones((1, runs)))[0])
     if runs < FEWEST_RUNS:
         return Interval(estimate, None, None)
-    values = _resampled(statistic, runs)
     return Interval(estimate, *_bounds(values, estimate, statistic, runs))
 
 
@@ -189,11 +193,13 @@ def paired_difference(one: Statistic, other: Statistic, runs: int) -> tuple[Inte
     def paired(weights: Floats) -> Floats:
         return one(weights) - other(weights)
 
-    interval = bootstrap(paired, runs)
+    ones = _resampled(one, runs)
+    values = ones - _resampled(other, runs)
+    interval = _interval(paired, runs, values)
     if interval.width is None:
         return interval, None
-    together = _percentile_width(_resampled(paired, runs))
-    apart = _percentile_width(_resampled(one, runs) - _resampled(other, runs, stream=1))
+    together = _percentile_width(values)
+    apart = _percentile_width(ones - _resampled(other, runs, stream=1))
     return interval, apart / together if together > 0 else None
 
 

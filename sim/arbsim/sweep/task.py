@@ -20,13 +20,12 @@ from arbsim.history import MISSING, History
 from arbsim.model import DesignCard, Fate, Verdict
 from arbsim.own_design import told
 from arbsim.results import DesignResult
-from arbsim.runner import card_of, designs_of, settings_of
+from arbsim.runner import DesignFailed, card_of, designs_failing, designs_of, settings_of
 from arbsim.scenario import Scenario
 from arbsim.scenario.sweep_check import at_point
 from arbsim.sweep.plan import Setting, Unit
 from arbsim.workload import build_workload
 from arbsim.worlds.api import Design
-from arbsim.worlds.virtual.kernel import TaskFailed
 from arbsim.worlds.virtual.world import run_design
 
 Numbers = dict[str, Any]
@@ -79,19 +78,21 @@ def run_units(setting: Setting, units: tuple[Unit, ...]) -> Batch:
 def _run(setting: Setting, unit: Unit) -> Done:
     try:
         return Done(unit, record_of(setting, unit))
+    except DesignFailed as failed:
+        return Done(unit, None, str(failed))
     except Exception as error:
-        cause = error.__cause__ if isinstance(error, TaskFailed) and error.__cause__ else error
-        return Done(unit, None, told(cause))
+        return Done(unit, None, told(error))
 
 
 def record_of(setting: Setting, unit: Unit) -> Record:
-    """Run every design of a point with one seed. Raises what a design raises that is no outcome."""
+    """Run every design of a point with one seed. Raises DesignFailed."""
     point = _point(setting, unit.values)
     workload = build_workload(point.scenario, unit.seed)
     settings = settings_of(point.scenario, unit.seed)
     record = {}
     for card, design in point.designs:
-        history = run_design(design, card, workload, settings)
+        with designs_failing(card.name):
+            history = run_design(design, card, workload, settings)
         record[card.name] = numbers_of(history, audit(history))
     return record
 
