@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -33,3 +34,12 @@ def opened(browser: Browser, path: Path, part: str = "", **options: object) -> t
     )
     page.goto(path.as_uri() + part)
     return page, heard
+
+
+def serious(page: Page) -> list[tuple[str, str, str]]:
+    """What an automatic check of accessibility finds of weight: the rule, the first place, and what to mend."""
+    return [
+        (one["id"], one["nodes"][0]["html"][:200], one["nodes"][0]["failureSummary"])
+        for one in Axe().run(page).response["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from arbsim.report import html
+from arbsim.report import html, load_results
 from arbsim.sweep.report import html as sweep_page
 from arbsim.sweep.report.charts import charts_of
 from arbsim.sweep.results import SweepResults
-from tests.browser.support import needs_browser, opened
+from tests.browser.support import needs_browser, opened, serious
 from tests.report.results import hostile, shipped
 
 pytestmark = needs_browser
@@ -25,12 +25,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("two_regions", "one_region", "cdc_distribution"):
         (folder / f"{name}.html").write_text(html.render(shipped(name)), encoding="utf-8")
     (folder / "hostile.html").write_text(html.render(hostile()), encoding="utf-8")
+    live = load_results(REPORTS / "two_regions_live")
+    (folder / "two_regions_live.html").write_text(html.render(live), encoding="utf-8")
     sweep = SweepResults.model_validate_json((REPORTS / "sweep_lag" / "sweep" / "sweep.json").read_bytes())
     (folder / "sweep.html").write_text(sweep_page.render(sweep, charts_of(sweep)), encoding="utf-8")
     return folder
 
 
-@pytest.fixture(params=["two_regions", "one_region", "cdc_distribution", "hostile", "sweep"])
+@pytest.fixture(params=["two_regions", "one_region", "cdc_distribution", "two_regions_live", "hostile", "sweep"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -45,6 +47,16 @@ def test_it_fits_a_phone(browser: Browser, folder: Path, name: str) -> None:
     page, _ = opened(browser, folder / f"{name}.html", viewport={"width": 390, "height": 844})
     page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_a_check_of_accessibility_finds_nothing_serious_on_a_phone(
+    browser: Browser, folder: Path, name: str
+) -> None:
+    page, _ = opened(
+        browser, folder / f"{name}.html", bypass_csp=True, viewport={"width": 390, "height": 844}
+    )
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    assert serious(page) == []
 
 
 def test_everything_is_there_without_a_script(browser: Browser, folder: Path) -> None:

@@ -16,7 +16,8 @@ from arbsim.sweep.lag import lag_over_gap
 from arbsim.sweep.measures import ABOUT, Runs
 from arbsim.sweep.plan import PlanError
 from arbsim.sweep.report import words
-from arbsim.sweep.results import SweepResults
+from arbsim.sweep.report.charts import charts_of
+from arbsim.sweep.results import Axis, SweepResults
 from arbsim.sweep.tables import write_estimates
 from arbsim.sweep.task import Numbers, Record, bucket_middle_ns, bucket_of, record_of
 from tests.scenario.texts import read
@@ -247,3 +248,21 @@ def test_where_there_is_no_interval_it_is_said_why() -> None:
 def test_few_replications_are_a_caveat() -> None:
     found = results(pair(numbers(), numbers()))
     assert words.caveats(found)[-1].startswith("Some points have only 1 replication: below 20")
+
+
+def test_a_chart_names_the_levels_that_have_figures_where_another_has_none() -> None:
+    safe = numbers()
+    found = results(pair(safe, safe), points=3, sweep=ONE_POINT.replace("[10 ms]", "[10 ms, 20 ms, 30 ms]"))
+    places = sorted({level.x for level in found.levels})
+    levels = [
+        level.model_copy(update={"x": float(place), **({} if place else {"estimate": None})})
+        for place, x in enumerate(places)
+        for level in found.levels
+        if level.x == x
+    ]
+    words_along = Axis(name="database.dialect", labels=("first", "second", "third"))
+    chart = charts_of(found.model_copy(update={"levels": tuple(levels), "axis": words_along}))["rates"]
+    assert list(dict.fromkeys(row[0] for row in chart.rows)) == ["second", "third"]
+    assert ">second<" in chart.svg
+    assert ">third<" in chart.svg
+    assert ">first<" not in chart.svg

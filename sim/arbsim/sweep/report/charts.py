@@ -89,7 +89,7 @@ def _rates(results: SweepResults) -> Chart | None:
         return None
     kept = set(_thinned(places))
     shown = [level for level in levels if level.x in kept]
-    labels = dict(zip(places, results.axis.labels, strict=False))
+    labels = {float(place): label for place, label in enumerate(results.axis.labels) if place in kept}
     x, ticks = _axis_x([*kept], labels)
     y = _linear(0, 1, HEIGHT - BOTTOM, TOP)
     broke = [name for name in _designs(results) if any(one.count for one in levels if one.design == name)]
