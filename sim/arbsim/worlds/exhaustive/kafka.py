@@ -11,10 +11,35 @@ from arbsim.worlds.exhaustive.kernel import ChoiceKernel
 from arbsim.worlds.virtual.kafka.cluster import Cluster
 from arbsim.worlds.virtual.kafka.clusters import Clusters
 from arbsim.worlds.virtual.kafka.partition import Partition
+from arbsim.worlds.virtual.kernel import Kernel
+
+
+class ChoicePartition(Partition):
+    """A partition that knows which step let consumers see how far."""
+
+    def __init__(self, kernel: Kernel, topic: str, number: int, compacted: bool) -> None:
+        super().__init__(kernel, topic, number, compacted)
+        assert isinstance(kernel, ChoiceKernel)
+        self._choices = kernel
+        self._shown: dict[bool, list[tuple[int, int]]] = {False: [], True: []}
+
+    def wake(self) -> None:
+        """There is more to see, for some or for all."""
+        for read_committed, end in ((False, self.high_watermark), (True, self.last_stable_offset())):
+            shown = self._shown[read_committed]
+            if not shown or end > shown[-1][0]:
+                shown.append((end, self._choices.place))
+        super().wake()
+
+    def shown_at(self, offset: int, read_committed: bool) -> int:
+        """The step that let consumers see beyond an offset."""
+        return next(place for end, place in self._shown[read_committed] if end > offset)
 
 
 class ChoiceCluster(Cluster):
     """A cluster without delays between its brokers."""
+
+    partition_type = ChoicePartition
 
     def opened(self, acks: int | str) -> None:
         """A producer that does not wait for all replicas sees an order that is left out here."""

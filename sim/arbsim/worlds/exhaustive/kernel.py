@@ -9,14 +9,15 @@ Three rules keep the choices few, and none of them loses an outcome:
   step are so is learned: all are thought to be until one of them is seen to touch something shared. Then the search
   begins anew (:class:`Learned`); a search that ends has seen no exception.
 - A step that would find nothing to do (a poll of an empty log, a look for deadlocks where there is none) waits until
-  it would.
+  it would. Where it is known which step brought what it finds, it comes after that step in every order: there is
+  nothing to reverse.
 - A message waits for the one before it on its connection.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
@@ -114,6 +115,11 @@ class ChoiceKernel(Kernel):
         self._readings = 0
         self._clock = 0
         self.isolated = False
+
+    @property
+    def place(self) -> int:
+        """The place in the run of the step that is being taken; -1 before the first choice."""
+        return -1 if self._place is None else self._place
 
     # -- names and touches -----------------------------------------------------------------------------
 
@@ -225,6 +231,7 @@ class ChoiceKernel(Kernel):
     def take(self, name: int) -> Step:
         """Take a step, and all that follows at the same instant or touches nothing shared."""
         entry = self.ready.pop(name)
+        after = entry.after + tuple(place for place in _openers(entry.event) if place not in entry.after)
         self._reads.clear()
         self._writes.clear()
         self._maker, self._children = name, 0
@@ -239,7 +246,7 @@ class ChoiceKernel(Kernel):
         self._fire(entry.event)
         self.settle()
         self.raise_learned()
-        return Step(name, frozenset(self._reads - self._writes), frozenset(self._writes), entry.after)
+        return Step(name, frozenset(self._reads - self._writes), frozenset(self._writes), after)
 
     def raise_learned(self) -> None:
         """Raise LearnedMore where a rule of the search turned out not to hold."""
@@ -362,6 +369,12 @@ class ChoiceKernel(Kernel):
 def _readiness(event: Event) -> Callable[[], bool] | None:
     """What tells whether a step would find something to do; None where it always does."""
     return getattr(event.callbacks[0], "ready", None) if event.callbacks else None
+
+
+def _openers(event: Event) -> Iterable[int]:
+    """The places of the steps without which a step would have found nothing to do, as far as that is known."""
+    openers = getattr(event.callbacks[0], "openers", None) if event.callbacks else None
+    return () if openers is None else [place for place in openers() if place >= 0]
 
 
 class GroupTask(Task[T]):

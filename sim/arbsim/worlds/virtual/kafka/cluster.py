@@ -36,6 +36,8 @@ class KafkaTimings:
 class Cluster:
     """One cluster: its leaders live in one region, its replicas in ``replica_regions``."""
 
+    partition_type = Partition
+
     def __init__(
         self,
         name: str,
@@ -63,7 +65,7 @@ class Cluster:
         """Create a topic; an existing one stays as it is."""
         if name not in self._topics:
             self._topics[name] = [
-                Partition(self.kernel, name, number, compacted) for number in range(partitions)
+                self.partition_type(self.kernel, name, number, compacted) for number in range(partitions)
             ]
 
     def partitions(self, topic: str) -> list[Partition]:

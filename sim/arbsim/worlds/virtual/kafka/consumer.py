@@ -176,6 +176,14 @@ class Consumer:
         self._kernel.touch(self._mark, write=False)
         return round_ != self._fetching or bool(self._collect())
 
+    def brought_by(self, round_: int) -> list[int]:
+        """The place of the step that brought what this fetch finds, where one alone did."""
+        found = self._collect() if round_ == self._fetching else []
+        if len(found) != 1:
+            return []
+        partition = found[0][0]
+        return [partition.shown_at(self._positions[partition], self._read_committed)]
+
     def on_data(self) -> None:
         """New records are visible somewhere: the held fetch is answered.
 
@@ -412,6 +420,10 @@ class _Arrival:
     def ready(self) -> bool:
         """Whether anything would come of it now: a fetch that finds nothing waits."""
         return self._consumer.can_answer(self._round)
+
+    def openers(self) -> list[int]:
+        """Where there was nothing to find before one step, that step."""
+        return self._consumer.brought_by(self._round)
 
 
 def _name(partition: Partition) -> TopicPartition:

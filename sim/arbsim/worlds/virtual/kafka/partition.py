@@ -165,6 +165,10 @@ class Partition:
         self._kernel.touch(self._mark, write=False)
         return self.last_stable_offset() if read_committed and self._open else self.high_watermark
 
+    def shown_at(self, offset: int, read_committed: bool) -> int:
+        """The step that let consumers see beyond an offset, where steps are counted; else -1."""
+        return -1
+
     def read(self, offset: int, read_committed: bool, most: int) -> tuple[list[ConsumerRecord], int]:
         """Return the visible records from an offset on, and the offset to go on from."""
         end = self.visible_end(read_committed)
