@@ -32,7 +32,7 @@ def test_it_tells_how_many_orders_hold_and_violate(trap: Path) -> None:
     assert "x db/select-then-update: violated" in shown.stdout
     assert "\n  12 of 14 orders violate (in 6 classes)\n" in shown.stdout
     assert "+ db/atomic-update: holds\n  6 of 6 orders hold" in shown.stdout
-    assert shown.stdout.endswith("Replay: arbsim explore trap.yaml --seed 1\n")
+    assert "\nReplay: arbsim explore trap.yaml --seed 1\n" in shown.stdout
 
 
 def test_json_is_one_document_of_the_published_shape(trap: Path) -> None:

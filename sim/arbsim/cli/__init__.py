@@ -14,9 +14,22 @@ from arbsim.cli import live
 from arbsim.cli import explain
 from arbsim.cli import sweep
 from arbsim.cli import explore
+from arbsim.cli import replay
 from arbsim.cli import saved
 from arbsim.cli import conform
 from arbsim.cli import reference
 # isort: on
 
-__all__ = ["app", "conform", "explain", "explore", "live", "main", "reference", "run", "saved", "sweep"]
+__all__ = [
+    "app",
+    "conform",
+    "explain",
+    "explore",
+    "live",
+    "main",
+    "reference",
+    "replay",
+    "run",
+    "saved",
+    "sweep",
+]

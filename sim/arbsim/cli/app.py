@@ -12,10 +12,12 @@ from typer.exceptions import TyperException
 from arbsim import __version__
 from arbsim.cli.output import (
     BAD_INPUT,
+    BROKEN,
     INTERNAL,
     INTERRUPTED,
     UNREACHABLE,
     BadInput,
+    Broken,
     Unreachable,
     print_out,
     visible,
@@ -46,6 +48,8 @@ def _run_app(arguments: list[str], as_json: bool) -> int:
         return code if code != INTERRUPTED else _fail("Interrupted.", "interrupted", code, as_json)
     except BadInput as problem:
         return _fail(problem.text, "bad-input", BAD_INPUT, as_json, problem.mistakes)
+    except Broken as problem:
+        return _fail(f"error: {visible(str(problem))}", "diverged", BROKEN, as_json)
     except Unreachable as problem:
         text = "\n".join(map(visible, str(problem).splitlines()))
         return _fail(f"error: {text}", "unreachable", UNREACHABLE, as_json)

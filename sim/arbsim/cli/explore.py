@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from arbsim.cli.app import app
-from arbsim.cli.inputs import choose_designs, read_scenario, replay_line
+from arbsim.cli.inputs import choose_designs, read_scenario, replay_line, slug
 from arbsim.cli.output import BROKEN, INTERRUPTED, AsJson, bad_input, print_out, visible
 
 if TYPE_CHECKING:
+    from arbsim.explore.counterexample import Counterexample
     from arbsim.explore.search import Stop
     from arbsim.worlds.exhaustive.search import Progress
 
@@ -40,9 +43,14 @@ def explore(
         float | None, typer.Option(help="Seconds for each design; what was covered is told.", min=0)
     ] = None,
     memory_limit: Annotated[int, typer.Option(help="Megabytes.", min=1)] = MEMORY_MB,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where counterexamples go; reports/SCENARIO/counterexamples if absent."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Try every order that the world allows of a few operations, through each design."""
+    from arbsim.explore.replaying import counterexamples
     from arbsim.explore.run import explore_scenario
     from arbsim.explore.slices import slice_of
     from arbsim.explore.text import render
@@ -64,7 +72,13 @@ def explore(
         if failure.design in listed:
             raise
         raise bad_input(str(failure)) from failure
-    print_out(document.model_dump_json(indent=2) if as_json else render(document))
+    folder = out if out is not None else Path("reports") / slug(file, scenario.name) / "counterexamples"
+    written = _counterexamples(folder, counterexamples(scenario, part, used, designs, found, replay))
+    print_out(
+        document.model_dump_json(indent=2)
+        if as_json
+        else "\n".join([render(document), *map(_again, written)])
+    )
     if any(one.stopped == "interrupted" for one in found.values()):
         typer.echo("Interrupted: the designs that are not named were not begun.", err=True)
         sys.stdout.flush()
@@ -74,6 +88,21 @@ def explore(
             what = "broken" if document.exit_code == BROKEN else "undecided"
             print_out(f"Exit status {document.exit_code}: an expectation is {what}.")
         raise typer.Exit(document.exit_code)
+
+
+def _counterexamples(folder: Path, found: Iterable[tuple[str, Counterexample]]) -> list[Path]:
+    """Write the counterexamples; return their files."""
+    from arbsim.explore.replaying import save
+
+    taken: set[str] = set()
+    try:
+        return [save(document, folder, taken) for _, document in found]
+    except OSError as error:
+        raise bad_input(f"{folder}: {error.strerror or 'cannot be written'}") from None
+
+
+def _again(path: Path) -> str:
+    return f"Counterexample: arbsim replay {quote(visible(str(path)))}"
 
 
 def _options(operations: int, plain: bool) -> str:

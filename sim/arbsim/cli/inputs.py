@@ -34,7 +34,7 @@ def choose_designs(scenario: Scenario, names: list[str]) -> dict[str, Design]:
     from arbsim.runner import designs_of
     from arbsim.scenario.mistakes import nearest
 
-    own = {name: _own_design(name) for name in names if ".py:" in name}
+    own = {name: own_design(name) for name in names if ".py:" in name}
     listed = [name for name in names if name not in own]
     try:
         chosen = designs_of(scenario, listed)
@@ -48,13 +48,13 @@ def choose_designs(scenario: Scenario, names: list[str]) -> dict[str, Design]:
 def choose_design(scenario: Scenario, name: str) -> tuple[str, dict[str, Design]]:
     """All designs of a scenario, and the name by which the one that is asked for is among them."""
     if ".py:" in name:
-        own = _own_design(name)
+        own = own_design(name)
         return own.name, {**choose_designs(scenario, []), own.name: own}
     choose_designs(scenario, [name])  # refuses one that is not listed
     return name, choose_designs(scenario, [])
 
 
-def _own_design(path: str) -> Design:
+def own_design(path: str) -> Design:
     """Load a class from a Python file that was named on the command line."""
     from arbsim.own_design import OwnDesignError, load_design
 

@@ -26,6 +26,10 @@ class BadInput(Exception):
         self.mistakes = mistakes
 
 
+class Broken(Exception):
+    """Something that was shown once and is not so any more; exit code 1. The text says what, and where."""
+
+
 class Unreachable(Exception):
     """A server or a cluster that refuses, does not answer or does not start; the text has the end of its log."""
 

@@ -30,16 +30,22 @@ def schema(
     exploration: Annotated[
         bool, typer.Option("--exploration", help="The schema of what explore --json prints instead.")
     ] = False,
+    counterexample: Annotated[
+        bool, typer.Option("--counterexample", help="The schema of a counterexample.json instead.")
+    ] = False,
 ) -> None:
     """Print the JSON Schema of scenario files (for editors), or of a document that a command prints."""
+    from arbsim.explore.counterexample import counterexample_schema
     from arbsim.explore.document import exploration_schema
     from arbsim.results import results_schema
     from arbsim.scenario import schema_text
 
-    if results or exploration:
-        print_out(json.dumps(results_schema() if results else exploration_schema(), indent=2))
-    else:
-        print_out(schema_text().rstrip())
+    asked = {results_schema: results, exploration_schema: exploration, counterexample_schema: counterexample}
+    for document, wanted in asked.items():
+        if wanted:
+            print_out(json.dumps(document(), indent=2))
+            return
+    print_out(schema_text().rstrip())
 
 
 @app.command()

@@ -44,11 +44,15 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Shortest:
-    """The shortest run that violates: its steps, and what the audit says of it."""
+    """The shortest run that violates: its steps, what the audit says of it, and what was known of the design then.
+
+    Without that nothing could make the run again: it gives the steps their names.
+    """
 
     steps: tuple[Step, ...]
     history: History
     result: DesignResult
+    learned: Learned
 
 
 @dataclass(slots=True)
@@ -77,6 +81,7 @@ class Explored:
     unanswered: bool = False
     clock_jumps: bool = False
     shortest: Shortest | None = None
+    learned: Learned = field(default_factory=Learned)
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -128,12 +133,12 @@ def explore_design(
     raises that is no outcome goes through: a bug in the design.
     """
     learned = Learned()
-    explored = Explored(card, reduced)
+    explored = Explored(card, reduced, learned=learned)
     while True:
         search: Search[History] = Search(
             lambda: ChoiceWorld(design, card, workload, settings, learned), reduced, most_steps
         )
-        explored = Explored(card, reduced)
+        explored = Explored(card, reduced, learned=learned)
         try:
             _go(search, explored, most_cuts, stop)
         except LearnedMore:
@@ -201,7 +206,7 @@ def _note(explored: Explored, run: Finished[History], history: History, most_cut
             explored.violating_orders += orders
         shortest = explored.shortest
         if shortest is None or _length(run.steps) < _length(shortest.steps):
-            explored.shortest = Shortest(run.steps, history, result)
+            explored.shortest = Shortest(run.steps, history, result, explored.learned.copy())
     return outcome
 
 

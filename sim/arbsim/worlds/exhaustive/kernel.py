@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
 from simpy import Process
@@ -62,6 +62,11 @@ class Learned:
     """Every step is a choice: for checking that the first rule above loses no outcome."""
     texts: dict[str, None] = field(default_factory=dict)
     """Statements that were looked at already."""
+
+    def copy(self) -> Learned:
+        """What is known now; it does not grow with this one."""
+        sites, limits, texts = set(self.shared_sites), dict(self.limits), dict(self.texts)
+        return replace(self, shared_sites=sites, limits=limits, texts=texts)
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol, TypeVar
 
 Result_co = TypeVar("Result_co", covariant=True)
@@ -63,3 +64,7 @@ class Names:
     def of(self, thing: object) -> int:
         """The number of a thing; equal things have one number."""
         return self._numbers.setdefault(thing, len(self._numbers) + 1)
+
+    def thing(self, number: int) -> object:
+        """The thing that has this number."""
+        return next(islice(self._numbers, number - 1, None))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -38,10 +38,16 @@ class ChoiceWorld(VirtualWorld):
     """
 
     def __init__(
-        self, design: Design, card: DesignCard, workload: Workload, settings: Settings, learned: Learned
+        self,
+        design: Design,
+        card: DesignCard,
+        workload: Workload,
+        settings: Settings,
+        learned: Learned,
+        watched: Collection[int] = (),
     ) -> None:
         self.learned = learned
-        super().__init__(design, card, workload, _without_delays(settings))
+        super().__init__(design, card, workload, _without_delays(settings), watched)
         self._limit()
         self._set_up()
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from arbsim import cdc
 from arbsim.history import History
-from arbsim.model import Accepted, DesignCard, Operation, Outcome, Workload, fate_of, from_cents, to_cents
+from arbsim.model import (
+    Accepted,
+    Cents,
+    DesignCard,
+    Operation,
+    Outcome,
+    Workload,
+    fate_of,
+    from_cents,
+    to_cents,
+)
 from arbsim.steps import Step
 from arbsim.worlds.api import Design, Topic
 from arbsim.worlds.virtual.database import Placement, Universe
@@ -292,7 +302,11 @@ class VirtualWorld:
             history.notes.append(
                 f"the run was stopped {seconds} s of virtual time after the last operation began"
             )
+        history.finals.update(self.balances())
+
+    def balances(self) -> Iterator[tuple[str, dict[int, Cents]]]:
+        """What each store holds now, committed."""
         for universe in self.distinct_universes:
-            history.finals[universe.watch.store] = universe.watch.finals()
+            yield universe.watch.store, universe.watch.finals()
         for name, store in self.stores.items():
-            history.finals[name] = store.finals()
+            yield name, store.finals()
