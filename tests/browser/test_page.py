@@ -32,7 +32,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["two_regions", "one_region", "cdc_distribution", "two_regions_live", "hostile", "sweep"])
+@pytest.fixture(
+    params=["two_regions", "one_region", "cdc_distribution", "two_regions_live", "hostile", "sweep"]
+)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
