@@ -136,6 +136,37 @@ def test_a_yugabyte_deadlock_is_found_by_a_probe_and_a_postgres_one_after_its_ti
         assert max(latencies_ms(history)) < limit_ms
 
 
+def test_whoever_waits_on_for_the_next_holder_of_a_lock_gets_a_new_deadlock_check_and_loses_the_old_one() -> (
+    None
+):
+    share = "SELECT balance FROM acct WHERE id = 1 FOR SHARE"
+    write = "UPDATE acct SET balance = balance - 1 WHERE id = $1"
+
+    class Ring(AtomicUpdate):
+        async def attempt(self, op: Operation, region: Region) -> Outcome:
+            async with (
+                region.database.acquire() as connection,
+                connection.transaction(isolation="read_committed"),
+            ):
+                if op.id == 1:  # holds row 1 until 600 ms
+                    await connection.execute(share)
+                    await region.sleep(0.6)
+                elif op.id == 2:  # holds row 1, too, and from 400 ms waits for the third
+                    await connection.execute(share)
+                    await region.sleep(0.4)
+                    await connection.execute(write, 2)
+                else:  # from 100 ms waits for the first, from 600 ms for the second: only now it is a ring
+                    await connection.execute(write, 2)
+                    await region.sleep(0.1)
+                    await connection.execute(write, 1)
+            return Accepted()
+
+    three = workload(*[withdraw(0, "east", 100)] * 3, opening={1: 10_000, 2: 10_000})
+    history = run(Ring(dialect="postgres", attempts=1), three)
+    # The second looks 1000 ms after 400; the third looks 1000 ms after 600, not after 100.
+    assert fates(history) == ["accepted", "failed", "accepted"]
+
+
 def test_a_crowd_under_serializable_gets_through_one_by_one() -> None:
     crowd = workload(*(withdraw(at_ms, "west", 100) for at_ms in range(20)))
     history = run(Serializable(), crowd)

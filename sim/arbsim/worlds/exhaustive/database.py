@@ -18,7 +18,7 @@ from arbsim.worlds.exhaustive.kernel import ChoiceKernel
 from arbsim.worlds.exhaustive.times import lets_time_decide
 from arbsim.worlds.virtual.database import Connection, Pool, Universe
 from arbsim.worlds.virtual.sql.engine import Engine, Session, Waiting
-from arbsim.worlds.virtual.sql.locks import Waiter
+from arbsim.worlds.virtual.sql.locks import Sleep, Waiter
 from arbsim.worlds.virtual.sql.parsing import Begin, End, Query, parse
 from arbsim.worlds.virtual.sql.plans import SelectPlan
 from arbsim.worlds.virtual.sql.results import Result
@@ -40,12 +40,12 @@ class SharedEngine(Engine):
         """A new connection."""
         return SharedSession(self, name)
 
-    def detect_deadlock(self, waiting: Waiting, begun: Waiter | None = None) -> bool:
+    def detect_deadlock(self, waiting: Waiting, begun: Sleep | None = None) -> bool:
         """Look at the wait-for graph."""
         self.touch_locks()
         return super().detect_deadlock(waiting, begun)
 
-    def deadlocked(self, waiting: Waiting, begun: Waiter | None = None) -> bool:
+    def deadlocked(self, waiting: Waiting, begun: Sleep | None = None) -> bool:
         """Look whether looking is worth while."""
         self.kernel.touch(self.locks, write=False)
         return super().deadlocked(waiting, begun)

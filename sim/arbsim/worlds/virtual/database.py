@@ -27,7 +27,7 @@ from arbsim.worlds.virtual.records import Record
 from arbsim.worlds.virtual.settings import DatabaseSettings
 from arbsim.worlds.virtual.sql.engine import Engine, Session, Waiting
 from arbsim.worlds.virtual.sql.errors import SqlError
-from arbsim.worlds.virtual.sql.locks import Trip, Waiter
+from arbsim.worlds.virtual.sql.locks import Sleep, Trip
 from arbsim.worlds.virtual.sql.results import Commit, Result
 from arbsim.worlds.virtual.sql.storage import Version
 from arbsim.worlds.virtual.sql.transactions import SERIALIZABLE
@@ -460,30 +460,30 @@ class Connection:
                 kernel.steps.blocked(waiting.session.trace, universe.watch.store, trace.operation)
 
         assert wait is not None
-        Timer(kernel, universe.deadlock_ns).callbacks.append(DeadlockCheck(universe, waiting, wait))
+        Timer(kernel, universe.deadlock_ns).callbacks.append(DeadlockCheck(universe, waiting, wait.sleep))
 
 
 class DeadlockCheck:
-    """Looks for a deadlock some time after a wait began, if the wait still lasts."""
+    """Looks for a deadlock some time after a sleep began, if it still lasts."""
 
-    __slots__ = ("_universe", "_wait", "_waiting")
+    __slots__ = ("_sleep", "_universe", "_waiting")
 
-    def __init__(self, universe: Universe, waiting: Waiting, wait: Waiter) -> None:
+    def __init__(self, universe: Universe, waiting: Waiting, sleep: Sleep) -> None:
         self._universe = universe
         self._waiting = waiting
-        self._wait = wait
+        self._sleep = sleep
 
     def __call__(self, _: object) -> None:
         """Look, and look again later where that is how the database does it."""
         session, universe = self._waiting.session, self._universe
-        universe.engine.detect_deadlock(self._waiting, self._wait)
+        universe.engine.detect_deadlock(self._waiting, self._sleep)
         # PostgreSQL looks once; YugabyteDB sends probes as long as the wait lasts.
-        if universe.distributed and session.wait is self._wait:
+        if universe.distributed and session.wait is self._sleep[0]:
             Timer(universe.kernel, universe.deadlock_ns).callbacks.append(self)
 
     def ready(self) -> bool:
         """Whether it would find one."""
-        return self._universe.engine.deadlocked(self._waiting, self._wait)
+        return self._universe.engine.deadlocked(self._waiting, self._sleep)
 
 
 class Path:

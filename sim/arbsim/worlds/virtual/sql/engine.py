@@ -15,7 +15,7 @@ from typing import Any, Literal
 from . import yugabyte
 from .catalog import MAX_PLANS, Schema, schema_of
 from .errors import DEADLOCK, Failure, Restart, failure, not_supported
-from .locks import RowWait, Waiter, cycle_through
+from .locks import RowWait, Sleep, Waiter, cycle_through
 from .names import table_name
 from .parsing import Query
 from .parsing import Statement as Text
@@ -86,8 +86,8 @@ class Engine:
         """A new connection."""
         return Session(self, name)
 
-    def detect_deadlock(self, waiting: Waiting, begun: Waiter | None = None) -> bool:
-        """What a server does some time after a wait (the one that has ``begun``) began; True if there was a deadlock.
+    def detect_deadlock(self, waiting: Waiting, begun: Sleep | None = None) -> bool:
+        """What a server does some time after a wait (the sleep that has ``begun``) began; True if there was a deadlock.
 
         PostgreSQL ends the statement of whoever looks (40P01). YugabyteDB ends the youngest transaction of
         each ring that this one is part of (yugabyte-db issue 20976); a first statement restarts inside the server.
@@ -107,16 +107,16 @@ class Engine:
             self.settle()
         return found
 
-    def deadlocked(self, waiting: Waiting, begun: Waiter | None = None) -> bool:
+    def deadlocked(self, waiting: Waiting, begun: Sleep | None = None) -> bool:
         """Whether `detect_deadlock` would find one now."""
         wait = self._lasting(waiting, begun)
         return wait is not None and bool(cycle_through(wait, self.waiting))
 
-    def _lasting(self, waiting: Waiting, begun: Waiter | None) -> Waiter | None:
+    def _lasting(self, waiting: Waiting, begun: Sleep | None) -> Waiter | None:
         """The wait that a deadlock check is about, if it lasts and may keep others waiting."""
         session = waiting.session
         wait = session.wait
-        if wait is None or session.waiting is not waiting or (begun is not None and wait is not begun):
+        if wait is None or session.waiting is not waiting or (begun is not None and wait.sleep != begun):
             return None
         if self.yugabyte and not (wait.tx.undo or wait.tx.predicates):
             return None  # who holds nothing keeps nobody waiting; probes come often, so this comes first

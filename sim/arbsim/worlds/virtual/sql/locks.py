@@ -8,7 +8,7 @@ that wants more passes it too (heapam.c, heap_lock_tuple).
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from .errors import failure
 
@@ -27,19 +27,27 @@ CONFLICTS: dict[int, frozenset[int]] = {
 BLOCK, NOWAIT, SKIP = "block", "nowait", "skip"
 GRANTED, CHANGED, SKIPPED = "granted", "changed", "skipped"
 
+Sleep: TypeAlias = "tuple[Waiter, int]"
+"""One sleep of a wait, and how many there have been of it."""
+
 
 class Waiter:
     """A statement that waits for something; `seq` is the order of arrival.
 
-    `renewed`: it has just begun to wait for another one, and so gets another deadlock check.
+    `sleeps` counts whom it has slept on, one after the other: each sleep has a deadlock check of its own.
     """
 
-    __slots__ = ("renewed", "seq", "tx")
+    __slots__ = ("seq", "sleeps", "tx")
 
     def __init__(self, tx: Transaction) -> None:
         self.tx = tx
         self.seq = tx.engine.next_wait()
-        self.renewed = False
+        self.sleeps = 1
+
+    @property
+    def sleep(self) -> Sleep:
+        """The wait as it is now: for the deadlock check that belongs to this sleep alone."""
+        return self, self.sleeps
 
     def blockers(self) -> list[Transaction]:
         """The transactions that must end or move on first."""
@@ -159,7 +167,7 @@ class RowWait(Waiter):
         if not held_by or self.asleep_on is None or passes or fails or self.outdated():
             return False
         self.asleep_on = _oldest(held_by)
-        self.renewed = True
+        self.sleeps += 1
         return True
 
     def _ahead(self) -> list[Transaction]:

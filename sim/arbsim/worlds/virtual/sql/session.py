@@ -130,7 +130,7 @@ class Session:
 
     def _advance(self, fault: Exception | None) -> Outcome | None:
         """Run on until the text is done (its outcome) or waits (None)."""
-        steps, before = self._steps, self.wait
+        steps, before = self._steps, self.wait and self.wait.sleep
         assert steps is not None
         try:
             self.wait = steps.throw(fault) if fault is not None else next(steps)
@@ -143,8 +143,7 @@ class Session:
         self.engine.waiting[self.wait.tx] = self.wait
         if self.waiting is None:
             self.waiting = Waiting(self)
-        if self.wait is not before or self.wait.renewed:
-            self.wait.renewed = False
+        if self.wait.sleep != before:
             for listener in self.engine.on_wait:
                 listener(self.waiting)
         return None
