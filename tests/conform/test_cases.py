@@ -1,6 +1,7 @@
 """Case files: what they say, what is wrong with them, and where answers differ."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,39 @@ def test_one_bad_case_leaves_the_others_standing(tmp_path: Path) -> None:
     ]
 
 
+def test_a_key_that_is_written_wrong_is_a_mistake_and_not_a_check_that_never_fails() -> None:
+    step = {"session": "A", "sql": "select 1", "expects": {}}
+    answer = {"session": "A", "sql": "select 1", "expect": {"row_count": 1}}
+    wrong = {
+        **GOOD,
+        "steps": [step, answer],
+        "final": {"sql": "select 1", "row": []},
+        "levles": ["serializable"],
+    }
+    bad = case_of(wrong)
+    assert isinstance(bad, BadCase)
+    assert bad.mistakes == (
+        'step 0: unknown key "expects"; did you mean "expect"?',
+        'step 1 expect: unknown key "row_count"; did you mean "rowcount"?',
+        'final: unknown key "row"; did you mean "rows"?',
+        'the case: unknown key "levles"; did you mean "levels"?',
+    )
+
+
+def test_a_rowcount_of_0_is_expected_as_none_is() -> None:
+    entry = dump_case(case("A: update t set v = 0 where id = 99"))
+    entry["steps"][0]["expect"] = {"rowcount": 0, "tag": "UPDATE 0"}
+    none = case_of(entry)
+    assert isinstance(none, Case)
+    assert differences(none, play(none)) == []
+
+
+def test_a_note_at_a_step_stays_when_the_case_is_written() -> None:
+    noted = case_of({**GOOD, "steps": [{"session": "A", "sql": "select 1", "note": "of 2014"}]})
+    assert isinstance(noted, Case)
+    assert dump_case(noted)["steps"] == [{"session": "A", "sql": "select 1", "note": "of 2014"}]
+
+
 @pytest.mark.parametrize(
     ("document", "told"),
     [
@@ -119,6 +153,7 @@ def test_one_bad_case_leaves_the_others_standing(tmp_path: Path) -> None:
         ("[1]", 'expected {"cases": [...]}'),
         ('{"cases": []}', "there are no cases"),
         ("[" * 100_000, "nested too deeply"),
+        ("[" + "9" * 5_000 + "]", "a number has too many digits"),
     ],
 )
 def test_a_file_without_cases_is_refused_with_its_place(tmp_path: Path, document: str, told: str) -> None:
@@ -158,3 +193,18 @@ def test_numbers_are_compared_as_numbers_and_nothing_else_is() -> None:
     assert not same(None, 0)
     assert not same("a", "b")
     assert not same([1], [1, 2])
+    assert not same("12345678901234567890123456789012", "12345678901234567890123456789013")
+    assert not same("0." + "0" * 40 + "1", "0." + "0" * 40 + "10000000000000000000000000000001")
+    assert same("NaN", "NaN")
+    assert not same("NaN", 1)
+
+
+def test_rows_in_any_order_are_paired_by_their_values_however_these_are_written() -> None:
+    ten, digits = "10.00", "1234567890123456789012345678901"
+    want = [["NaN"], [ten], [digits + "1"], [digits + "2"], ["2"]]
+    got = [[digits + "2"], ["10"], ["2.0"], ["NaN"], [digits + "1.0"]]
+    expected = case("A: select v from t")
+    (answer,) = play(expected).steps
+    steps = [replace(expected.steps[0], expect=replace(answer, rows=want, rowcount=5))]
+    seen = Observed([replace(answer, rows=got, rowcount=5)], play(expected).final)
+    assert differences(replace(expected, steps=steps), seen) == []

@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+
+from arbsim.scenario.mistakes import nearest
 
 Rows = list[list[Any]]
 MOST_BYTES = 50_000_000
 NAMES = ("error", "message", "constraint", "rows", "rowcount", "columns", "tag")
 """The parts of an answer beside its waiting, in the order in which differences are told."""
+
+
+_KNOWN_KEYS_ONLY = ConfigDict(extra="forbid")
+"""A key that is written wrong would be a check that never fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,8 @@ class Answer:
     `skipped`: not issued, because the session's earlier step still waited. `rowcount` is None for 0 rows.
     """
 
+    __pydantic_config__ = _KNOWN_KEYS_ONLY
+
     blocks: bool = False
     unblocks_after: int | None = None
     unfinished: bool = False
@@ -36,23 +44,28 @@ class Answer:
     message: str | None = None
     constraint: str | None = None
     rows: Rows | None = None
-    rowcount: int | None = None
+    rowcount: Annotated[int | None, AfterValidator(lambda count: count or None)] = None
     columns: list[str] | None = None
     tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One SQL text of one session. Without `expect` its answer is not compared."""
+    """One SQL text of one session. Without `expect` its answer is not compared. `note` is for people."""
+
+    __pydantic_config__ = _KNOWN_KEYS_ONLY
 
     session: str
     sql: str
     expect: Answer | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Final:
     """A query asked when everything is over, and the rows that it should give (None: not compared)."""
+
+    __pydantic_config__ = _KNOWN_KEYS_ONLY
 
     sql: str
     rows: Rows | None = None
@@ -69,6 +82,8 @@ class Case:
     `dialect` names the server whose answers were recorded, where not every server gives them; `group` is what
     a case is called in a table where it has siblings at other levels; `note` is for people.
     """
+
+    __pydantic_config__ = _KNOWN_KEYS_ONLY
 
     id: str
     setup: Annotated[list[str], BeforeValidator(_statements)]
@@ -101,6 +116,13 @@ class BadCase:
 
     id: str
     mistakes: tuple[str, ...]
+
+
+def expecting(case: Case, observed: Observed) -> Case:
+    """The case with what was observed as its expectation."""
+    steps = [replace(step, expect=answer) for step, answer in zip(case.steps, observed.steps, strict=True)]
+    final = replace(case.final, rows=observed.final) if case.final is not None else None
+    return replace(case, steps=steps, final=final)
 
 
 class CaseFileError(Exception):
@@ -151,6 +173,8 @@ def _json(path: Path, text: str, first_line: int) -> Any:
         raise CaseFileError(f"{path}:{line}:{error.colno}: not JSON: {error.msg}") from None
     except RecursionError:
         raise CaseFileError(f"{path}: nested too deeply") from None
+    except ValueError:
+        raise CaseFileError(f"{path}: a number has too many digits") from None
 
 
 def case_of(entry: Any, number: int = 0) -> Case | BadCase:
@@ -167,11 +191,21 @@ def case_of(entry: Any, number: int = 0) -> Case | BadCase:
 
 def _mistake(error: Any) -> str:
     place = [part for part in error["loc"] if part != "function-before[_statements(), list[str]]"]
+    told = error["msg"]
+    if error["type"] == "unexpected_keyword_argument":
+        *place, key = place
+        told = f'unknown key "{key}"; {nearest(str(key), _keys(place))}'
     if place[:1] == ["steps"] and len(place) > 1:
         where = " ".join([f"step {place[1]}", *map(str, place[2:])])
     else:
         where = ".".join(map(str, place)) or "the case"
-    return f"{where}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+    return f"{where}: {told[:1].lower()}{told[1:]}"
+
+
+def _keys(place: Sequence[object]) -> list[str]:
+    """The keys that may stand at a place of a case."""
+    kind = {"expect": Answer, "final": Final}.get(str(place[-1]), Step) if place else Case
+    return [one.name for one in fields(kind)]
 
 
 def _inconsistencies(case: Case) -> Iterator[str]:
@@ -188,7 +222,12 @@ def dump_case(case: Case, observed: Observed | None = None) -> dict[str, Any]:
     entry = {key: value for key, value in asdict(case).items() if value not in (None, "", ())}
     answers: Sequence[Answer | None] = observed.steps if observed else [step.expect for step in case.steps]
     entry["steps"] = [
-        {"session": step.session, "sql": step.sql, **_expectation(answer)}
+        {
+            "session": step.session,
+            "sql": step.sql,
+            **({"note": step.note} if step.note else {}),
+            **_expectation(answer),
+        }
         for step, answer in zip(case.steps, answers, strict=True)
     ]
     if case.final is not None:

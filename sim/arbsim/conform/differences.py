@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
 from typing import Any
 
 from arbsim.worlds.virtual.sql.parsing import Query, parse
@@ -12,6 +12,8 @@ from arbsim.worlds.virtual.sql.parsing import Query, parse
 from .cases import NAMES, Answer, Case, Observed
 
 _WAITING = ("skipped", "blocks", "unblocks_after", "unfinished")
+_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
+"""Rounds nothing: only zeros are taken off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +74,13 @@ def _as_set(rows: list[list[Any]]) -> list[list[Any]]:
 
 
 def _number(value: Any) -> Any:
-    """A value for comparison: text that is a number counts as that number."""
+    """A value for comparison: text that is a number counts as that number, whatever its zeros at the end."""
     if isinstance(value, int | str):
         try:
-            return Decimal(value).normalize()
+            number = Decimal(value)
         except InvalidOperation:
             return value
+        return number.normalize(_EXACT) if number.is_finite() else value
     return value
 
 
