@@ -1,5 +1,6 @@
 """`arbsim conform` as people and programs meet it: what it prints, and its exit code."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -10,14 +11,11 @@ from typing import Any
 
 import pytest
 
-from arbsim.conform.cases import Case, Step, dump_case
-from arbsim.conform.model import play
-from tests.conform.support import CASES, ask, case, schemas_left
-
-
-def arbsim(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "arbsim", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+from arbsim.cli import conform as commands
+from arbsim.conform.cases import Case, Observed, Step, dump_case
+from arbsim.conform.model import NotPlayable, play
+from arbsim.conform.server import Facts, Server, ServerUnreachable
+from tests.conform.support import CASES, arbsim, ask, case, schemas_left
 
 
 def file_of(folder: Path, *cases: Case | dict[str, Any]) -> Path:
@@ -40,7 +38,8 @@ RACE = case(
 
 
 def test_cases_as_expected_make_a_matrix_and_exit_with_0() -> None:
-    done = arbsim("conform", CASES / "hermitage_postgres.json")
+    command = [sys.executable, "-m", "arbsim", "conform", str(CASES / "hermitage_postgres.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "20 cases: 20 as expected." in done.stdout
     head = next(line for line in done.stdout.splitlines() if line.startswith(" case"))
@@ -159,11 +158,30 @@ def test_an_interrupt_leaves_nothing_on_the_server(dsn: str, tmp_path: Path, kin
     assert ask(dsn, working) == 0
 
 
+def test_a_polite_kill_cancels_the_work_where_it_waits_and_never_in_the_middle_of_a_step() -> None:
+    told: list[str] = []
+
+    async def work() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+            told.append("the step went on to its end")
+            await asyncio.Event().wait()
+        finally:
+            told.append("it tidied up")
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        commands._run(work())
+    assert told == ["the step went on to its end", "it tidied up"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_campaign_needs_a_server_and_excludes_a_file_of_cases() -> None:
     for arguments, told in (
         (["--fuzz", "5"], "a real server is needed"),
         ([], "either a file of cases or --fuzz N is needed"),
         ([CASES / "accounts.json", "--fuzz", "5"], "not both"),
+        (["--fuzz", "5", "--all-orders", "--embedded"], "--all-orders is for a file of cases"),
     ):
         done = arbsim("conform", *arguments)
         assert done.returncode == 2
@@ -177,3 +195,22 @@ def test_a_campaign_prints_a_table_by_level_and_the_rules_for_serializable(dsn: 
     assert " repeatable read " in done.stdout
     assert "have a serial order that explains what the model committed" in done.stdout
     assert schemas_left(dsn) == 0
+
+
+@pytest.mark.parametrize("command", [("verify-db",), ("conform", "--fuzz", "3")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("ends", "code"), [(ServerUnreachable("it went away"), 4), (NotPlayable("its set-up fails"), 2)], ids=repr
+)
+def test_a_server_that_is_lost_or_cannot_play_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], ends: Exception, code: int
+) -> None:
+    async def opened(self: Server) -> None:
+        self._facts = Facts("PostgreSQL 18.6", False, 8, "told")
+
+    async def played(_: Server, one: Case) -> Observed:
+        raise ends
+
+    monkeypatch.setattr(Server, "open", opened)
+    monkeypatch.setattr(Server, "play", played)
+    done = arbsim(*command, "--dsn", "postgresql://nowhere")
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"error: {ends}\n")

@@ -6,13 +6,24 @@ from dataclasses import replace
 
 import pytest
 
+from arbsim.conform import campaign as campaigns
 from arbsim.conform.campaign import campaign
 from arbsim.conform.cases import Case, Observed, Step, case_of, dump_case
 from arbsim.conform.differences import differences
-from arbsim.conform.fuzz import CLASSES, class_of, compare, expecting, serializability
-from arbsim.conform.model import play
+from arbsim.conform.fuzz import (
+    CLASSES,
+    Compared,
+    Serializability,
+    class_of,
+    compare,
+    fuzz,
+    serializability,
+    smallest,
+)
+from arbsim.conform.model import NotPlayable, play
 from arbsim.conform.schedules import RC, RR, SER, Schedule, schedule
 from arbsim.conform.serial import committed, judgeable, serial_order
+from arbsim.conform.server import Facts, Server, ServerUnreachable
 from arbsim.conform.shrink import levels_of, shrink
 from arbsim.worlds.virtual.sql import locks
 from tests.conform.support import case
@@ -143,6 +154,15 @@ def test_a_model_that_stops_what_the_server_lets_commit_breaks_a_rule_and_so_doe
     assert "no serial order" in verdict(too_weak, model)
 
 
+def test_what_the_model_commits_under_serializable_is_explained_by_a_serial_order_or_the_hole() -> None:
+    compared = [Compared(one, "same", one.observed) for one in MANY]
+    judged = [verdict for verdict in map(serializability, compared) if verdict is not None]
+    assert [verdict.broken for verdict in judged if verdict.broken] == []
+    needed = [verdict for verdict in judged if verdict.needed]
+    assert needed  # some would have no serial order at the next weaker level
+    assert all(verdict.stopped or verdict.hole for verdict in needed)
+
+
 # -- comparing -----------------------------------------------------------------------------------------
 
 RACE = case(
@@ -182,6 +202,23 @@ def test_a_difference_that_begins_with_ssi_is_told_apart() -> None:
     assert asyncio.run(compare(Schedule(0, strong, play(strong)), server)).agreement == "ssi"
 
 
+@pytest.mark.parametrize("lost", [ServerUnreachable("it went away"), NotPlayable("its set-up fails")])
+def test_what_stops_one_lane_stops_all_of_them_and_is_told_as_it_is(lost: Exception) -> None:
+    told: list[Compared] = []
+
+    async def good(one: Case) -> Observed:
+        await asyncio.sleep(0)
+        return play(one)
+
+    async def bad(_: Case) -> Observed:
+        raise lost
+
+    with pytest.raises(type(lost)) as caught:
+        asyncio.run(fuzz(5, range(100), [good, bad, bad], told.append))
+    assert caught.value is lost
+    assert len(told) < 100
+
+
 # -- shrinking -----------------------------------------------------------------------------------------
 
 
@@ -193,7 +230,8 @@ def test_what_is_shrunk_has_no_needless_session_statement_or_row() -> None:
     async def holds(candidate: Case) -> Observed | None:
         return play(candidate) if all(step in candidate.steps for step in needle) else None
 
-    small = asyncio.run(shrink(big, holds, expecting))
+    small = asyncio.run(shrink(big, holds))
+    assert small is not None
     assert [(step.session, step.sql) for step in small.steps] == [(one.session, one.sql) for one in needle]
     assert small.sessions == ["B", "C"]
     assert small.setup[1].count("(") == 1
@@ -205,7 +243,14 @@ def test_a_case_that_does_not_hold_is_not_shrunk() -> None:
     async def never(_: Case) -> None:
         return None
 
-    assert asyncio.run(shrink(RACE, never, expecting)) is RACE
+    assert asyncio.run(shrink(RACE, never)) is None
+
+
+def test_a_case_in_which_model_and_server_agree_is_not_shrunk() -> None:
+    async def server(one: Case) -> Observed:
+        return play(one)
+
+    assert asyncio.run(smallest(RACE, server)) is None
 
 
 def test_the_levels_of_a_case_are_those_that_its_sessions_ask_for() -> None:
@@ -223,7 +268,8 @@ def test_a_small_campaign_finds_no_difference(dsn: str) -> None:
     assert results.exit_code == 0
     assert sum(row.schedules for row in results.levels) == 200
     assert all(row.schedules for row in results.levels)
-    assert results.serializable.needed == results.serializable.needed_and_stopped
+    rules = results.serializable
+    assert rules.needed - rules.needed_and_stopped <= len(rules.hole)
 
 
 def test_a_bug_planted_in_the_model_is_found_and_shrunk(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,3 +283,43 @@ def test_a_bug_planted_in_the_model_is_found_and_shrunk(dsn: str, monkeypatch: p
         assert isinstance(small, Case)
         assert any("for key share" in step.sql for step in small.steps)
         assert len(small.steps) <= 6
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """Let the model answer in the place of a server."""
+
+    async def opened(self: Server) -> None:
+        self._facts = Facts(version, "-YB-" in version, 8, "told")
+
+    async def played(_: Server, one: Case) -> Observed:
+        return play(one)
+
+    monkeypatch.setattr(Server, "open", opened)
+    monkeypatch.setattr(Server, "play", played)
+
+
+def test_a_schedule_that_breaks_a_rule_alone_is_told_whole_with_the_answers_of_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(compared: Compared) -> Serializability | None:
+        verdict = serializability(compared)
+        return verdict and replace(verdict, explained=False, hole=False)
+
+    stand_in(monkeypatch, "PostgreSQL 18.6")
+    monkeypatch.setattr(campaigns, "serializability", broken)
+    results = asyncio.run(campaign("postgresql://nowhere", 5, 10, lambda one: None))
+    assert results.exit_code == 1
+    assert results.differences
+    for found in results.differences:
+        assert found.what == "the model committed what no serial order explains; not shrunk"
+        whole = case_of(found.case)
+        assert isinstance(whole, Case)
+        assert len(whole.steps) == len(MANY[found.schedule].case.steps)
+        assert differences(whole, MANY[found.schedule].observed) == []
+        assert all(step.expect is not None for step in whole.steps)
+
+
+def test_a_yugabytedb_is_not_compared_with_the_model_of_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, "PostgreSQL 15.12-YB-2.25.1.0-b0 on x86_64")
+    with pytest.raises(NotPlayable, match="db:5433/yb is a YugabyteDB"):
+        asyncio.run(campaign("postgresql://me:s3cret@db:5433/yb", 5, 10, lambda one: None))

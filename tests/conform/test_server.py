@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from arbsim.conform.cases import Answer, Case
+from arbsim.conform.cases import Answer, Case, Final
 from arbsim.conform.differences import differences
 from arbsim.conform.model import NotPlayable, play
 from arbsim.conform.quiet import WaitJudge, has_ring
@@ -105,6 +105,47 @@ def test_a_step_that_hangs_is_given_up_at_the_limit_and_the_next_case_runs(dsn: 
     assert ask(dsn, "select count(*) from pg_stat_activity where query like '%pg_sleep(300)'") == 0
 
 
+@pytest.mark.parametrize(
+    ("hangs", "told"),
+    [
+        (case("A: select 1", setup=["select pg_sleep(301)"]), r"the case was not set up in 0\.5 s"),
+        (
+            case("A: select 1", final=Final("select pg_sleep(302)")),
+            r"nor the final query answered, in 0\.5 s",
+        ),
+    ],
+    ids=["set-up", "final query"],
+)
+def test_a_set_up_or_a_final_query_that_hangs_is_given_up_at_the_limit(
+    dsn: str, hangs: Case, told: str
+) -> None:
+    lost(dsn, hangs, told, step_limit_s=0.5)
+    assert ask(dsn, "select count(*) from pg_stat_activity where query ~ '^select pg_sleep.30[12]'") == 0
+
+
+def test_a_server_that_does_not_say_what_it_is_is_given_up_at_the_limit_too(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(_: Server) -> int:
+        await asyncio.sleep(300)
+        return 0
+
+    monkeypatch.setattr(Server, "_deadlock_timeout_ms", hangs)
+    with pytest.raises(ServerUnreachable, match=r"did not say what it is in 0\.2 s"):
+        on_server(dsn, step_limit_s=0.2)
+
+
+def test_a_server_that_refuses_the_first_question_is_told_in_its_own_words(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(server: Server) -> int:
+        return int(await server._admin.fetchval("select nothing"))
+
+    monkeypatch.setattr(Server, "_deadlock_timeout_ms", fails)
+    with pytest.raises(ServerUnreachable, match='column "nothing" does not exist'):
+        on_server(dsn)
+
+
 def test_a_connection_that_is_cut_in_the_middle_is_told_and_the_next_case_runs(dsn: str) -> None:
     lost(dsn, case("A: select pg_terminate_backend(pg_backend_pid())"), "terminating connection")
 
@@ -132,6 +173,25 @@ def test_other_objects_on_the_server_are_left_alone(dsn: str) -> None:
     ask(dsn, "create table if not exists public.t as select 42 as v")
     on_server(dsn, case("A: drop table if exists t", "A: create table t (id int)", final=None))
     assert ask(dsn, "select v from public.t") == 42
+
+
+def test_what_a_killed_run_has_left_is_dropped_by_the_next_and_what_is_in_use_or_not_ours_is_not(
+    dsn: str,
+) -> None:
+    ask(dsn, "create schema arbsim_conform_0123456789ab")  # as after kill -9: nobody holds its lock
+    ask(dsn, "create table arbsim_conform_0123456789ab.t (id int)")
+    ask(dsn, "create schema if not exists arbsim_conform_of_somebody")
+    schemas = "select count(*) from pg_namespace where nspname like 'arbsim_conform%'"
+
+    async def run() -> None:
+        async with Server(dsn) as first:
+            assert (await first.play(case(f"A: {schemas}"))).steps[0].rows == [[2]]
+            async with Server(dsn) as second:
+                assert (await second.play(case(f"A: {schemas}"))).steps[0].rows == [[3]]
+
+    asyncio.run(run())
+    ask(dsn, "drop schema arbsim_conform_of_somebody")
+    assert schemas_left(dsn) == 0
 
 
 def test_a_ring_of_waits_is_found_behind_others() -> None:

@@ -12,8 +12,7 @@ from arbsim.conform.probes import LEVELS, PROBES
 from arbsim.conform.results import Target
 from arbsim.conform.verify import VerifyResults, level_of, render, verify
 from arbsim.worlds.virtual.sql import Engine
-from tests.conform.support import ask, schemas_left
-from tests.conform.test_command import arbsim
+from tests.conform.support import arbsim, ask, schemas_left
 
 TARGET = Target(kind="model", version="a test", blocked="told")
 

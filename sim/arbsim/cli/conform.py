@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from arbsim.conform.verify import VerifyResults
 
 T = TypeVar("T")
+R = TypeVar("R", "ConformResults", "FuzzResults", "VerifyResults")
 
 Dsn = Annotated[
     str | None,
@@ -71,9 +72,10 @@ def conform(
     if (file is None) == (fuzz is None):
         raise bad_input("either a file of cases or --fuzz N is needed" + (", not both" if file else ""))
     if fuzz is not None:
-        with _server_address(dsn, embedded) as address:
-            _conclude_fuzz(_run(_fuzz(address, fuzz, seed, blocked_after)), as_json)
+        _fuzz(dsn, embedded, fuzz, seed, all_orders, as_json)
         return
+    from arbsim.conform.render import render
+
     assert file is not None
     cases = _read(file)
     if dsn is None and not embedded:
@@ -81,7 +83,17 @@ def conform(
     else:
         with _server_address(dsn, embedded) as address:
             results = _run(_on_server(cases, address, all_orders, blocked_after))
-    _conclude(results, as_json)
+    _conclude(results, render, as_json)
+
+
+def _fuzz(dsn: str | None, embedded: bool, count: int, seed: int, all_orders: bool, as_json: bool) -> None:
+    from arbsim.conform.campaign import campaign, render
+
+    if all_orders:
+        raise bad_input("--all-orders is for a file of cases; --fuzz draws the order of the statements")
+    with _server_address(dsn, embedded) as address, _progress(count, "schedules") as advance:
+        results = _run(campaign(address, seed, count, lambda one: advance(one.level)))
+    _conclude(results, render, as_json)
 
 
 @app.command("verify-db")
@@ -89,16 +101,11 @@ def verify_db(
     dsn: Dsn = None, embedded: Embedded = False, blocked_after: BlockedAfter = 1.0, as_json: AsJson = False
 ) -> None:
     """Tell which isolation a server really gives for each level: ten anomalies, claimed beside observed."""
+    from arbsim.conform.verify import render
+
     with _server_address(dsn, embedded) as address:
         results = _run(_verify(address, blocked_after))
-    if as_json:
-        print_out(results.model_dump_json(indent=2))
-    else:
-        from arbsim.conform.verify import render
-
-        print_out("\n".join(map(visible, render(results).split("\n"))))
-    if results.exit_code:
-        raise typer.Exit(results.exit_code)
+    _conclude(results, render, as_json)
 
 
 async def _verify(dsn: str, blocked_after_s: float) -> VerifyResults:
@@ -119,30 +126,11 @@ def _read(file: Path) -> list[Case | BadCase]:
         raise bad_input(str(error)) from None
 
 
-async def _fuzz(dsn: str, count: int, seed: int, blocked_after_s: float) -> FuzzResults:
-    from arbsim.conform.campaign import campaign
-
-    with _progress(count, "schedules") as advance:
-        return await campaign(dsn, seed, count, lambda one: advance(one.level), blocked_after_s)
-
-
-def _conclude_fuzz(results: FuzzResults, as_json: bool) -> None:
+def _conclude(results: R, render: Callable[[R], str], as_json: bool) -> None:
+    """Print the results, and leave with their exit code."""
     if as_json:
         print_out(results.model_dump_json(indent=2))
     else:
-        from arbsim.conform.campaign import render
-
-        print_out(render(results))
-    if results.exit_code:
-        raise typer.Exit(results.exit_code)
-
-
-def _conclude(results: ConformResults, as_json: bool) -> None:
-    if as_json:
-        print_out(results.model_dump_json(indent=2))
-    else:
-        from arbsim.conform.render import render
-
         print_out("\n".join(map(visible, render(results).split("\n"))))
     if results.exit_code:
         raise typer.Exit(results.exit_code)
@@ -150,16 +138,27 @@ def _conclude(results: ConformResults, as_json: bool) -> None:
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end. Ctrl-C and a polite kill both cancel the work, which then tidies up after itself."""
+    from arbsim.conform.model import NotPlayable
     from arbsim.conform.server import ServerUnreachable
 
-    def terminated(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, terminated)
     try:
-        return asyncio.run(work)
+        return asyncio.run(_until_terminated(work))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
     except ServerUnreachable as error:
         raise Unreachable(str(error)) from None
+    except NotPlayable as error:
+        raise bad_input(str(error)) from None
+
+
+async def _until_terminated(work: Coroutine[Any, Any, T]) -> T:
+    """Let SIGTERM cancel the work. An exception raised by the handler could end a step of the loop half-way."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    cancel = task.cancel
+    before = signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(cancel))
+    try:
+        return await work
     finally:
         signal.signal(signal.SIGTERM, before)
 

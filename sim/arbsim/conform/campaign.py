@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .cases import dump_case
+from .cases import dump_case, expecting
 from .fuzz import CLASSES, Compared, Play, Serializability, class_of, fuzz, serializability, smallest
+from .model import NotPlayable
 from .results import SCHEMA_VERSION, Target
 from .schedules import SER
 from .server import Server
@@ -127,12 +128,10 @@ class Tally:
         )
 
 
-async def campaign(
-    dsn: str, seed: int, count: int, told: Callable[[Compared], None], blocked_after_s: float = 1.0
-) -> FuzzResults:
+async def campaign(dsn: str, seed: int, count: int, told: Callable[[Compared], None]) -> FuzzResults:
     """Compare schedules 0 to `count` of a seed on the server at `dsn`, and shrink what differs.
 
-    Raises ServerUnreachable.
+    Raises ServerUnreachable; NotPlayable where it is no PostgreSQL.
     """
     tally = Tally()
 
@@ -141,9 +140,13 @@ async def campaign(
         told(one)
 
     async with AsyncExitStack() as stack:
-        servers = [Server(dsn, blocked_after_s=blocked_after_s) for _ in range(min(LANES, max(1, count)))]
+        servers = [Server(dsn) for _ in range(min(LANES, max(1, count)))]
         for server in servers:
             await stack.enter_async_context(server)
+            if server.facts.yugabyte:
+                raise NotPlayable(
+                    f"{server.place} is a YugabyteDB, and random schedules are compared with a PostgreSQL only"
+                )
         await fuzz(seed, range(count), [server.play for server in servers], heard)
         wrong = sorted(tally.wrong, key=lambda pair: pair[0].schedule.number)
         found = [await _found(one, what, servers[0].play) for one, what in wrong[:MOST_SHRUNK]]
@@ -163,6 +166,8 @@ async def campaign(
 
 async def _found(one: Compared, what: str, play: Play) -> DifferenceFound:
     case = await smallest(one.schedule.case, play)
+    if case is None:
+        case, what = expecting(one.schedule.case, one.server), f"{what}; not shrunk"
     return DifferenceFound(
         schedule=one.schedule.number, levels=class_of(case), what=what, case=dump_case(case)
     )

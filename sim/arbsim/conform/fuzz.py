@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .cases import Answer, Case, Observed
+from .cases import Answer, Case, Observed, expecting
 from .differences import Difference, differences
+from .model import NotPlayable
 from .model import play as play_on_model
 from .schedules import RC, RR, SER, Schedule, schedule
 from .serial import committed, judgeable, serial_order
+from .server import ServerUnreachable
 from .shrink import shrink
 
 Play = Callable[[Case], Awaitable[Observed]]
@@ -48,13 +50,6 @@ def class_of(case: Case) -> str:
     if SER in levels:
         return SER if levels == {SER} else f"mixed with {SER}"
     return levels.pop() if len(levels) == 1 else f"{RC} and {RR}"
-
-
-def expecting(case: Case, observed: Observed) -> Case:
-    """The case with what was observed as its expectation."""
-    steps = [replace(step, expect=answer) for step, answer in zip(case.steps, observed.steps, strict=True)]
-    final = replace(case.final, rows=observed.final) if case.final is not None else None
-    return replace(case, steps=steps, final=final)
 
 
 async def compare(one: Schedule, play: Play) -> Compared:
@@ -143,20 +138,32 @@ def _stopped(answers: Sequence[Answer]) -> bool:
 async def fuzz(
     seed: int, numbers: Sequence[int], lanes: Sequence[Play], told: Callable[[Compared], None]
 ) -> None:
-    """Compare every schedule, on several connections to the server at a time. `told` hears of each as it ends."""
+    """Compare every schedule, on several connections to the server at a time. `told` hears of each as it ends.
+
+    Raises what stops one of them: NotPlayable or ServerUnreachable.
+    """
     left = iter(numbers)
 
     async def work(play: Play) -> None:
         for number in left:
             told(await compare(schedule(seed, number), play))
 
-    async with asyncio.TaskGroup() as group:
-        for play in lanes:
-            group.create_task(work(play))
+    stopped: list[Exception] = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            for play in lanes:
+                group.create_task(work(play))
+    except* (NotPlayable, ServerUnreachable) as several:
+        stopped += several.exceptions
+    if stopped:  # raised out here: in there it would become a group again
+        raise stopped[0]
 
 
-async def smallest(one: Case, play: Play) -> Case:
-    """The smallest case in which the two still differ, with the server's answers as its expectations."""
+async def smallest(one: Case, play: Play) -> Case | None:
+    """The smallest case in which the two still differ, with the server's answers as its expectations.
+
+    None where the two do not differ in the case itself: a rule is broken, or the server varies.
+    """
 
     async def differs(candidate: Case) -> Observed | None:
         observed = play_on_model(candidate)
@@ -168,4 +175,4 @@ async def smallest(one: Case, play: Play) -> Case:
                 return None
         return server
 
-    return await shrink(one, differs, expecting)
+    return await shrink(one, differs)

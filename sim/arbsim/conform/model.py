@@ -13,7 +13,7 @@ from .values import json_rows
 
 
 class NotPlayable(Exception):
-    """The case cannot be played: its set-up fails. The text says at which statement and why."""
+    """The case cannot be played here: its set-up fails, or it is for another server. The text says why."""
 
 
 def problems_of(case: Case) -> list[str]:

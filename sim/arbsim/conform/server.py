@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -14,11 +14,11 @@ import asyncpg
 from arbsim.worlds.virtual.sql.parsing import parse
 
 from .cases import Answer, Case, Observed, Step
+from .leftovers import claim, drop_leftovers, new_schema
 from .model import NotPlayable
 from .quiet import Judge, LockJudge, WaitJudge
 from .values import json_rows
 
-SCHEMA_PREFIX = "arbsim_conform_"
 STEP_LIMIT_S = 30.0
 CONNECT_LIMIT_S = 15.0
 _DEADLOCK_TIMEOUT_MS = 8
@@ -49,7 +49,7 @@ class Server:
     dsn: str
     blocked_after_s: float = 1.0
     step_limit_s: float = STEP_LIMIT_S
-    schema: str = field(default_factory=lambda: SCHEMA_PREFIX + secrets.token_hex(6))
+    schema: str = field(default_factory=new_schema)
     _admin: Any = None
     _connections: list[Any] = field(default_factory=list)
     _orphans: list[int] = field(default_factory=list)
@@ -82,17 +82,34 @@ class Server:
         await self.close()
 
     async def open(self) -> None:
-        """Connect, and learn what server it is. Raises ServerUnreachable."""
-        self._admin = await self._connect()
-        version = str(await self._admin.fetchval("SELECT version()"))
+        """Connect, drop what killed runs have left, and learn what server it is. Raises ServerUnreachable."""
+        try:
+            async with self._within_limit("it did not say what it is"):
+                await self._reconnect()
+                await drop_leftovers(self._admin)
+                version = str(await self._admin.fetchval("SELECT version()"))
+                timeout_ms = await self._deadlock_timeout_ms()
+        except BaseException:
+            self._disconnect()
+            raise
         yugabyte = "-YB-" in version
-        timeout_ms = await self._deadlock_timeout_ms()
         blocked = (
             f"judged by a wait of {self.blocked_after_s:g} s"
             if yugabyte
             else f"told by pg_blocking_pids, deadlock_timeout {timeout_ms} ms"
         )
         self._facts = Facts(version, yugabyte, timeout_ms, blocked)
+
+    @asynccontextmanager
+    async def _within_limit(self, failed: str) -> AsyncIterator[None]:
+        """Do what must be done in `step_limit_s`. Raises ServerUnreachable where it is not, or the server is lost."""
+        try:
+            async with asyncio.timeout(self.step_limit_s):
+                yield
+        except TimeoutError:  # an OSError, too
+            raise ServerUnreachable(f"{self.place}: {failed} in {self.step_limit_s:g} s") from None
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise ServerUnreachable(f"{self.place}: {_why(error)}") from None
 
     def _no_connection(self) -> ServerUnreachable:
         return ServerUnreachable(f"{self.place} did not answer in {CONNECT_LIMIT_S:.0f} s")
@@ -136,20 +153,17 @@ class Server:
         goes away or a step takes longer than the limit; the next case gets new connections then.
         """
         try:
-            async with asyncio.timeout(self.step_limit_s):
+            async with self._within_limit("the case was not set up"):
                 await self._set_up(case)
             run = _Run(self, case)
             for number, step in enumerate(case.steps):
-                await run.step(number, step)
-            return await run.finish()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            self._disconnect()
-            raise ServerUnreachable(f"{self.place}: {_why(error)}") from None
-        except TimeoutError:
-            self._disconnect()
-            raise ServerUnreachable(
-                f"{self.place} did not answer in {self.step_limit_s:g} s while the case was set up"
-            ) from None
+                told = f"step {number} ({step.session}: {step.sql})"
+                async with self._within_limit(
+                    f"{told} was not answered, nor blocked by another session of the case,"
+                ):
+                    await run.step(number, step)
+            async with self._within_limit("the sessions were not ended, nor the final query answered,"):
+                return await run.finish()
         except ServerUnreachable:
             self._disconnect()
             raise
@@ -209,19 +223,20 @@ class Server:
                 _APPLICATION,
                 orphans,
             )
+        await claim(self._admin, self.schema)  # afterwards: a dropped connection may still hold it
 
     async def close(self) -> None:
         """Drop the schema and disconnect. A server that is gone is left alone."""
         self._disconnect()
         try:
-            await self._reconnect()
-            async with asyncio.timeout(self.step_limit_s):
+            async with self._within_limit("the schema was not dropped"):
+                await self._reconnect()
                 await self._admin.execute(
                     f"SET client_min_messages = warning; DROP SCHEMA IF EXISTS {self.schema} CASCADE"
                 )
                 await self._admin.close()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ServerUnreachable):
-            pass  # nobody is there who could keep anything
+        except ServerUnreachable:
+            pass  # nobody is there who could keep anything, or the next run drops it
         finally:
             if self._admin is not None:
                 self._admin.terminate()
@@ -247,7 +262,8 @@ class _Run:
         task = asyncio.create_task(_ask(self.connections[step.session], step.sql))
         task.add_done_callback(_retrieve)
         self.pending[step.session] = (number, task)
-        blocked = await self._quiet(number, step)
+        tasks = {name: task for name, (_, task) in self.pending.items()}
+        blocked = await self.judge.quiet(tasks)
         for name, (issued, task) in list(self.pending.items()):
             if not task.done():
                 self.answers[issued] = Answer(blocks=True, unfinished=True)
@@ -258,18 +274,6 @@ class _Run:
             if waited:
                 answer = replace(answer, blocks=True, unblocks_after=number)
             self.answers[issued] = answer
-
-    async def _quiet(self, number: int, step: Step) -> set[str]:
-        """Wait until every session is idle or blocked; return who was seen blocked on the way."""
-        tasks = {name: task for name, (_, task) in self.pending.items()}
-        try:
-            async with asyncio.timeout(self.server.step_limit_s):
-                return await self.judge.quiet(tasks)
-        except TimeoutError:
-            raise ServerUnreachable(
-                f"{self.server.place}: step {number} ({step.session}: {step.sql}) was not answered, nor blocked by "
-                f"another session of the case, in {self.server.step_limit_s:g} s"
-            ) from None
 
     async def finish(self) -> Observed:
         """End every session (what still waits stays `unfinished`) and ask for the final state."""
@@ -285,10 +289,9 @@ class _Run:
         return Observed(self.answers, final)
 
     async def _cancel(self, name: str, task: asyncio.Task[Answer]) -> None:
-        async with asyncio.timeout(self.server.step_limit_s):
-            while not task.done():
-                await self.server._admin.execute(f"SELECT pg_cancel_backend({self.pids[name]})")
-                await asyncio.wait([task], timeout=0.05)
+        while not task.done():
+            await self.server._admin.execute(f"SELECT pg_cancel_backend({self.pids[name]})")
+            await asyncio.wait([task], timeout=0.05)
         if self.connections[name].is_in_transaction():
             await self.connections[name].execute("ROLLBACK")
 

@@ -6,21 +6,17 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 
-from .cases import Case, Observed, Step
+from .cases import Case, Observed, Step, expecting
 
 _LEVEL = re.compile(r"begin isolation level (read committed|repeatable read|serializable)\b")
 _ROWS = re.compile(r"\([^()]*\)")
 
 
-async def shrink(
-    case: Case,
-    holds: Callable[[Case], Awaitable[Observed | None]],
-    expecting: Callable[[Case, Observed], Case],
-) -> Case:
+async def shrink(case: Case, holds: Callable[[Case], Awaitable[Observed | None]]) -> Case | None:
     """The smallest case that `holds` still answers for, with that answer as its expectation.
 
     Greedy: the first smaller case that holds takes its place, until none does. It ends, because each step removes
-    a session, a statement or a row. The case itself must hold; if it does not, it is returned as it is.
+    a session, a statement or a row. None where the case itself does not hold.
     """
     best, answer = case, await holds(case)
     while answer is not None:
@@ -31,7 +27,7 @@ async def shrink(
                 break
         else:
             return expecting(best, answer)
-    return best
+    return None
 
 
 def _smaller(case: Case) -> Iterator[Case]:
