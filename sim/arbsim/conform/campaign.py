@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from arbsim.document import Part
 
 from .cases import dump_case, expecting
 from .fuzz import CLASSES, Compared, Play, Serializability, class_of, fuzz, serializability, smallest
@@ -23,11 +25,7 @@ MOST_SHRUNK = 20
 """So many differences are shrunk; more of them are counted only."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LevelRow(_Part):
+class LevelRow(Part):
     """The schedules of one class of levels, by how model and server agree."""
 
     levels: str
@@ -44,7 +42,7 @@ class LevelRow(_Part):
     different: int = 0
 
 
-class SerializableRow(_Part):
+class SerializableRow(Part):
     """What the rules for SERIALIZABLE say of the schedules whose sessions all asked for it."""
 
     judged: int = Field(default=0, description="schedules without SKIP LOCKED in a committed transaction")
@@ -59,7 +57,7 @@ class SerializableRow(_Part):
     stopped_by_server: int = 0
 
 
-class DifferenceFound(_Part):
+class DifferenceFound(Part):
     """A schedule in which something is wrong, as the smallest case that still shows it."""
 
     schedule: int
@@ -68,7 +66,7 @@ class DifferenceFound(_Part):
     case: dict[str, Any] = Field(description="a case file's entry; it expects what the server answered")
 
 
-class FuzzResults(_Part):
+class FuzzResults(Part):
     """What a campaign found."""
 
     schema_version: Literal[1] = SCHEMA_VERSION

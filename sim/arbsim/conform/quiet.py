@@ -49,7 +49,7 @@ class LockJudge:
                 break
             waits = await self._waits(pending)
             blocked.update(waits)
-            if len(waits) == len(pending) and self._settled(waits) and not has_ring(waits):
+            if len(waits) == len(pending) and self._settled() and not has_ring(waits):
                 break
         return blocked
 
@@ -66,9 +66,9 @@ class LockJudge:
             for (name, _), blockers in current.items()
         }
 
-    def _settled(self, waits: Iterable[str]) -> bool:
+    def _settled(self) -> bool:
         now = asyncio.get_running_loop().time()
-        return all(now - since > self._settled_s for (name, _), since in self._since.items() if name in waits)
+        return all(now - since > self._settled_s for since in self._since.values())
 
 
 class WaitJudge:

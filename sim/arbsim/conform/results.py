@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from arbsim.document import Part
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -19,19 +21,15 @@ _CODES: tuple[tuple[int, tuple[Status, ...]], ...] = (
 )
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Target(_Part):
+class Target(Part):
     """What the cases ran on."""
 
     kind: Literal["model", "server"]
-    version: str = Field(description="what the server says of itself; for the model its dialect")
+    version: str = Field(description="what the server says of itself")
     blocked: str = Field(description="how it is known that a step waits")
 
 
-class DifferenceRow(_Part):
+class DifferenceRow(Part):
     """One part of one step's answer that is not as expected. `step` is null for the final rows."""
 
     step: int | None
@@ -42,7 +40,7 @@ class DifferenceRow(_Part):
     observed: Any
 
 
-class OutcomeRow(_Part):
+class OutcomeRow(Part):
     """One way a case ends, when its statements come in any order of the sessions."""
 
     count: int = Field(description="in how many orders")
@@ -51,7 +49,7 @@ class OutcomeRow(_Part):
     final: list[list[Any]] | None
 
 
-class CaseResult(_Part):
+class CaseResult(Part):
     """One case: its status, and what stands behind it."""
 
     id: str
@@ -67,7 +65,7 @@ class CaseResult(_Part):
     )
 
 
-class ConformResults(_Part):
+class ConformResults(Part):
     """Cases on one target."""
 
     schema_version: Literal[1] = SCHEMA_VERSION

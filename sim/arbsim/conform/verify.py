@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from arbsim.document import Part
 
 from .cases import Case, Observed
 from .probes import LEVELS, PROBES, Probe, Seen
@@ -14,11 +16,7 @@ from .results import SCHEMA_VERSION, Target
 Play = Callable[[Case], Awaitable[Observed]]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Cell(_Part):
+class Cell(Part):
     """One anomaly at one level."""
 
     anomaly: str
@@ -27,8 +25,13 @@ class Cell(_Part):
     observed: Literal["stopped", "possible"]
     how: str = Field(default="", description="how it was stopped: waits, an SQLSTATE, or what was read")
 
+    @property
+    def broken(self) -> bool:
+        """Whether it is possible although the level claims to stop it."""
+        return self.claimed == "stopped" != self.observed
 
-class LevelFacts(_Part):
+
+class LevelFacts(Part):
     """One level: what the server makes of its name."""
 
     requested: str
@@ -38,7 +41,7 @@ class LevelFacts(_Part):
     warnings: tuple[str, ...] = ()
 
 
-class VerifyResults(_Part):
+class VerifyResults(Part):
     """All levels of one server."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -59,7 +62,7 @@ async def verify(
             cells.append(await _cell(probe, level, play))
             told(f"{level} {probe.code}")
         levels.append(_facts(level, reported, tuple(cells), yugabyte))
-    broken = any(cell.claimed == "stopped" != cell.observed for level in levels for cell in level.cells)
+    broken = any(cell.broken for level in levels for cell in level.cells)
     return VerifyResults(target=target, levels=tuple(levels), exit_code=1 if broken else 0)
 
 
@@ -121,7 +124,7 @@ def _warnings(
     level: str, reported: str, gives: str, cells: tuple[Cell, ...], yugabyte: bool
 ) -> Iterator[str]:
     name = level.upper()
-    broken = [cell.anomaly for cell in cells if cell.claimed == "stopped" != cell.observed]
+    broken = [cell.anomaly for cell in cells if cell.broken]
     if broken:
         yield f"{name} does not stop {', '.join(broken)}, which it claims to stop: it gives {gives}."
     elif not gives.startswith(_EXPECTED[level]):
@@ -159,5 +162,5 @@ def _table(results: VerifyResults) -> Iterator[str]:
 def _observed(cell: Cell) -> str:
     """An anomaly that is possible although the level claims to stop it stands out."""
     if cell.observed == "possible":
-        return "x POSSIBLE" if cell.claimed == "stopped" else "possible"
+        return "x POSSIBLE" if cell.broken else "possible"
     return {"what is read": "stopped", "waits": "by waiting"}.get(cell.how, f"by {cell.how}")

@@ -122,10 +122,11 @@ class ChangeStream:
         """Send a transaction: an event for each change, and a tombstone after a delete."""
         commit, count = entry.commit, len(entry.changes)
         for place, change in enumerate(entry.changes):
+            before, after = change.before, change.after
             event = cdc.ChangeEvent(
                 change.op,  # type: ignore[arg-type]
-                None if change.before is None else _columns(change.before),
-                None if change.after is None else _columns(change.after),
+                None if before is None else _columns(before),
+                None if after is None else _columns(after),
                 commit.lsn - _LSN_STEP * (count - place),
                 commit.xid,
                 *self._times(entry),

@@ -55,7 +55,9 @@ class Change:
     @property
     def op(self) -> str:
         """What happened, in Debezium's letters: c (create), u (update), d (delete)."""
-        return "d" if self.version.deleted else "c" if self.before is None else "u"
+        if self.version.deleted:
+            return "d"
+        return "c" if self.replaced is None or self.replaced.deleted else "u"
 
     @property
     def before(self) -> dict[str, Any] | None:
