@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from arbsim.audit import audit
-from arbsim.audit.costs import EVERYWHERE, ms
+from arbsim.audit.costs import EVERYWHERE
+from arbsim.conform.check import ServerExecutor
+from arbsim.conform.server import Server, ServerUnreachable
+from arbsim.conform.verify import verify
 from arbsim.model import Workload
-from arbsim.results import DesignResult, FamilyFacts, LinkFacts, LiveFacts, ServerFacts, Simulated
-from arbsim.runner import DesignFailed, Judged, Run, card_of, facts_of, finish, judge_design, settings_of
+from arbsim.results import DesignResult, FamilyFacts, LiveFacts, ServerFacts, Simulated
+from arbsim.runner import DesignFailed, Judged, Run, card_of, designs_failing, facts_of, finish, settings_of
 from arbsim.scenario import Scenario
 from arbsim.worlds.api import Design
+from arbsim.worlds.live.database import DatabaseServer
 from arbsim.worlds.live.java import JavaMissing, fetch
 from arbsim.worlds.live.local import Stack, local_stack, train
 from arbsim.worlds.live.processes import ServerUnavailable
-from arbsim.worlds.live.world import INTERRUPTED, run_design, why_not
+from arbsim.worlds.live.world import INTERRUPTED, pool_size, run_design, why_not
 from arbsim.worlds.virtual.settings import Settings
+from arbsim.worlds.virtual.world import run_design as run_model
 
 __all__ = ["JavaMissing", "LiveRun", "ServerUnavailable", "run_live", "set_up"]
 
@@ -43,20 +50,25 @@ def run_live(
     designs: Mapping[str, Design],
     replay: str,
     on_design: Callable[[str, DesignResult | None], None] = lambda name, result: None,
-    waiting_for: Callable[[str], None] = lambda server: None,
 ) -> LiveRun:
     """Run every design on servers of this machine, judge each, and put the model's word beside it.
 
-    ``on_design`` is told when a design begins (result None) and when it is judged, ``waiting_for`` which server is
+    ``on_design`` is told when a design begins (result None) and when it is judged, and before that which server is
     being waited for. Raises ServerUnavailable where no design was judged before, and DesignFailed for a bug in one.
     """
     began = datetime.now(UTC)
     settings = settings_of(scenario, seed)
+
+    def waiting_for(server: str) -> None:
+        on_design(f"waiting for {server}", None)
+
     judged: list[Judged] = []
     not_run: dict[str, str] = {}
     interrupted, unavailable = False, None
     needs = [design.resources() for design in designs.values()]
     with local_stack(settings, needs, waiting_for) as stack:
+        waiting_for("the isolation levels of PostgreSQL")
+        levels = asyncio.run(isolation_levels(stack.servers.database))
         for number, (name, design) in enumerate(designs.items(), start=1):
             reason = why_not(design.resources(), stack.servers)
             if reason is not None:
@@ -75,19 +87,20 @@ def run_live(
             interrupted = INTERRUPTED in one.history.notes
             if interrupted:
                 break
-    modelled = _as_the_server(settings, stack)
+    beside, cut_short = _simulations(judged, designs, workload, as_the_servers(settings))
+    interrupted = interrupted or cut_short
+    database, *others = stack.facts
     live = LiveFacts(
         began=began.strftime("%Y-%m-%d %H:%M UTC"),
         machine=machine_facts(),
-        servers=tuple(_servers(stack)),
-        links=tuple(_links(stack)),
+        servers=(database.model_copy(update={"settings": {**database.settings, **levels}}), *others),
+        links=stack.links,
         not_run=not_run,
-        simulated={
-            one.name: simulated(judge_design(one.name, designs[one.name], workload, modelled).result)
-            for one in judged
-        },
+        simulated=beside,
     )
-    facts = replace(facts_of(scenario, seed, replay), live=live, families=tuple(_families(settings, stack)))
+    facts = replace(
+        facts_of(scenario, seed, replay), live=live, families=tuple(_families(settings, stack, database))
+    )
     return LiveRun(finish(scenario, workload, facts, designs, judged), interrupted, unavailable or None)
 
 
@@ -116,6 +129,40 @@ def _judge(
     return Judged(name, history, audit(history))
 
 
+async def isolation_levels(database: DatabaseServer) -> dict[str, str]:
+    """What the database gives for each level that is asked for, by the anomalies that it lets happen.
+
+    A YugabyteDB without ``yb_enable_read_committed_isolation`` runs READ COMMITTED as snapshot isolation and says
+    nothing; here it shows. Raises ServerUnavailable.
+    """
+    try:
+        async with Server(database.dsn) as server:
+            executor = ServerExecutor(server)
+            found = await verify(executor.target, server.facts.yugabyte, server.play)
+    except ServerUnreachable as error:
+        raise ServerUnavailable(str(error)) from None
+    return {f"{level.requested.upper()} in force": level.gives for level in found.levels}
+
+
+def _simulations(
+    judged: Sequence[Judged], designs: Mapping[str, Design], workload: Workload, settings: Settings
+) -> tuple[dict[str, Simulated], bool]:
+    """What the models say of the designs that ran, and whether Ctrl-C ended it.
+
+    A design that fails on them has nothing beside it: the live run is not thrown away for that.
+    """
+    beside: dict[str, Simulated] = {}
+    try:
+        for one in judged:
+            with suppress(DesignFailed), designs_failing(one.name):
+                design = designs[one.name]
+                history = run_model(design, card_of(one.name, design), workload, settings)
+                beside[one.name] = simulated(audit(history))
+    except KeyboardInterrupt:
+        return beside, True
+    return beside, False
+
+
 def simulated(result: DesignResult) -> Simulated:
     """What is shown of a simulated run beside the live one."""
     everywhere = next(row for row in result.costs.latency if row.region == EVERYWHERE)
@@ -128,11 +175,9 @@ def simulated(result: DesignResult) -> Simulated:
     )
 
 
-def _as_the_server(settings: Settings, stack: Stack) -> Settings:
-    """The model of the servers that are really there: one of each, and the database's dialect."""
-    database = settings.database
-    if any(one.product == "PostgreSQL" for one in stack.descriptions):
-        database = replace(database, dialect="postgres", gateway="leader")
+def as_the_servers(settings: Settings) -> Settings:
+    """The model of the servers that are really there: one of each, and the database is PostgreSQL."""
+    database = replace(settings.database, dialect="postgres", gateway="leader", pool_size=pool_size(settings))
     return replace(settings, database=database, replicated=False)
 
 
@@ -151,43 +196,20 @@ def machine_facts() -> dict[str, str]:
     }
 
 
-def _servers(stack: Stack) -> Iterator[ServerFacts]:
-    for one in stack.descriptions:
-        yield ServerFacts(
-            name=one.name,
-            product=one.product,
-            version=one.version,
-            stands_for=one.stands_for,
-            settings=dict(one.settings),
-        )
-
-
-def _links(stack: Stack) -> Iterator[LinkFacts]:
-    for one in stack.links:
-        yield LinkFacts(
-            region=one.region,
-            server=one.server,
-            round_trip_ms=ms(one.round_trip_ns),
-            measured_ms=None if one.measured_ns is None else ms(one.measured_ns),
-        )
-
-
-def _families(settings: Settings, stack: Stack) -> Iterator[FamilyFacts]:
+def _families(settings: Settings, stack: Stack, database: ServerFacts) -> Iterator[FamilyFacts]:
     leader = settings.database.leader
-    for one in stack.descriptions:
-        if one.name == "database":
-            yield FamilyFacts(
-                family="db",
-                replicas=f"one {one.product} {one.version} in {leader}, without replicas",
-                quorum="none: a commit waits for the one server",
-                recovery_point="none is shown: there is no second copy",
-                gateway=f"clients connect to the server in {leader}, each over its region's link",
-            )
-        elif one.stands_for is not None:
-            yield FamilyFacts(
-                family="bus",
-                replicas=f"one broker a region; the one in {settings.kafka_leader} is the stretched cluster as well",
-                quorum="acks=all waits for the one broker",
-                recovery_point="none is shown: there is no second copy, but what MirrorMaker copies",
-                gateway="producers and consumers talk to a broker over their region's link to it",
-            )
+    yield FamilyFacts(
+        family="db",
+        replicas=f"one {database.product} {database.version} in {leader}, without replicas",
+        quorum="none: a commit waits for the one server",
+        recovery_point="none is shown: there is no second copy",
+        gateway=f"clients connect to the server in {leader}, each over its region's link",
+    )
+    if stack.servers.kafka is not None:
+        yield FamilyFacts(
+            family="bus",
+            replicas=f"one broker a region; the one in {settings.kafka_leader} is the stretched cluster as well",
+            quorum="acks=all waits for the one broker",
+            recovery_point="none is shown: there is no second copy, but what MirrorMaker copies",
+            gateway="producers and consumers talk to a broker over their region's link to it",
+        )

@@ -315,8 +315,8 @@ class LinkFacts(Part):
     region: str
     server: str
     round_trip_ms: Milliseconds
-    measured_ms: Milliseconds | None = Field(
-        default=None, description="the median of a few questions to the server, its own work included"
+    measured_ms: Milliseconds = Field(
+        description="the median of a few questions to the server, its own work included"
     )
 
 

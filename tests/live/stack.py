@@ -13,6 +13,7 @@ from arbsim.model import Workload
 from arbsim.results import DesignResult
 from arbsim.runner import card_of, designs_of
 from arbsim.scenario import Scenario
+from arbsim.worlds.api import Design
 from arbsim.worlds.live.local import Stack
 from arbsim.worlds.live.world import KillService, run_design
 from arbsim.worlds.virtual.settings import Settings
@@ -40,9 +41,19 @@ class Live:
         settings: Settings | None = None,
         kills: tuple[KillService, ...] = (),
     ) -> History:
-        """Run a design of the scenario, under names that no other run has."""
+        """Run a design of the scenario."""
+        return self.run_design(designs_of(self.scenario, [name])[name], name, workload, settings, kills)
+
+    def run_design(
+        self,
+        design: Design,
+        name: str = "tested",
+        workload: Workload | None = None,
+        settings: Settings | None = None,
+        kills: tuple[KillService, ...] = (),
+    ) -> History:
+        """Run any design, under names that no other run has."""
         self.runs += 1
-        design = designs_of(self.scenario, [name])[name]
         return run_design(
             design,
             card_of(name, design),

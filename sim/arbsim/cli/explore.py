@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arbsim.cli.app import app
-from arbsim.cli.inputs import choose_designs, read_scenario, replay_line, slug
+from arbsim.cli.inputs import choose_designs, own_designs_failing, read_scenario, replay_line, slug
 from arbsim.cli.output import BROKEN, INTERRUPTED, AsJson, bad_input, print_out, visible
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ def explore(
     from arbsim.explore.run import explore_scenario
     from arbsim.explore.slices import slice_of
     from arbsim.explore.text import render
-    from arbsim.runner import DesignFailed
     from arbsim.workload import build_workload
 
     scenario = read_scenario(file)
@@ -62,16 +61,10 @@ def explore(
     used = scenario.seed if seed is None else seed
     part = slice_of(build_workload(scenario, used), operations)
     replay = replay_line("explore", file, used, design or []) + _options(operations, plain)
-    listed = {entry.name for entry in scenario.designs}
-    try:
-        with _progress(time_limit, memory_limit) as stop:
-            document, found = explore_scenario(
-                scenario, part, used, designs, replay, reduced=not plain, stop=stop
-            )
-    except DesignFailed as failure:
-        if failure.design in listed:
-            raise
-        raise bad_input(str(failure)) from failure
+    with own_designs_failing(scenario), _progress(time_limit, memory_limit) as stop:
+        document, found = explore_scenario(
+            scenario, part, used, designs, replay, reduced=not plain, stop=stop
+        )
     folder = out if out is not None else Path("reports") / slug(file, scenario.name) / "counterexamples"
     written = _counterexamples(folder, counterexamples(scenario, part, used, designs, found, replay))
     print_out(

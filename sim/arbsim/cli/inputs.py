@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,19 @@ def choose_design(scenario: Scenario, name: str) -> tuple[str, dict[str, Design]
         return own.name, {**choose_designs(scenario, []), own.name: own}
     choose_designs(scenario, [name])  # refuses one that is not listed
     return name, choose_designs(scenario, [])
+
+
+@contextmanager
+def own_designs_failing(scenario: Scenario) -> Iterator[None]:
+    """Tell the failure of a design that came from the command line as bad input: it is no bug of ours."""
+    from arbsim.runner import DesignFailed
+
+    try:
+        yield
+    except DesignFailed as failure:
+        if failure.design in {entry.name for entry in scenario.designs}:
+            raise
+        raise bad_input(str(failure)) from failure
 
 
 def own_design(path: str) -> Design:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from arbsim.cli.app import app
-from arbsim.cli.inputs import choose_designs, read_scenario, replay_line, slug
-from arbsim.cli.output import INTERRUPTED, AsJson, Unreachable, bad_input, conclude
+from arbsim.cli.inputs import choose_designs, own_designs_failing, read_scenario, replay_line, slug
+from arbsim.cli.output import INTERRUPTED, AsJson, Unreachable, bad_input, conclude, print_out
 from arbsim.cli.run import progress, write_run
 
 if TYPE_CHECKING:
     from arbsim.live import LiveRun
-    from arbsim.results import DesignResult
     from arbsim.scenario import Scenario
     from arbsim.worlds.api import Design
 
@@ -54,8 +50,10 @@ def live(
     folder = out if out is not None else Path("reports") / f"{slug(file, scenario.name)}_live"
     report = write_run(done.run, folder)
     if done.interrupted:
+        if as_json:
+            print_out(done.run.results.model_dump_json(indent=2))
         typer.echo(f"Interrupted. What happened so far: {report}", err=True)
-        raise typer.Exit(INTERRUPTED)
+        raise SystemExit(INTERRUPTED)
     if done.unavailable is not None:
         raise Unreachable(f"{done.unavailable}\nWhat was judged before: {report}")
     conclude(done.run.results, as_json, report)
@@ -80,33 +78,13 @@ def _run(
     scenario: Scenario, designs: dict[str, Design], file: str, seed: int | None, names: list[str]
 ) -> LiveRun:
     from arbsim.live import ServerUnavailable, run_live
-    from arbsim.runner import DesignFailed
     from arbsim.workload import build_workload
 
     used = scenario.seed if seed is None else seed
     replay = replay_line("live", file, used, names)
-    listed = {entry.name for entry in scenario.designs}
     workload = build_workload(scenario, used)
     try:
-        with _told(len(designs)) as (on_design, waiting_for):
-            return run_live(scenario, workload, used, designs, replay, on_design, waiting_for)
+        with own_designs_failing(scenario), progress(len(designs)) as on_design:
+            return run_live(scenario, workload, used, designs, replay, on_design)
     except ServerUnavailable as problem:
         raise Unreachable(str(problem)) from None
-    except DesignFailed as failure:
-        if failure.design in listed:
-            raise
-        raise bad_input(str(failure)) from failure
-
-
-@contextmanager
-def _told(
-    total: int,
-) -> Iterator[tuple[Callable[[str, DesignResult | None], None], Callable[[str], None]]]:
-    """Progress for people: which server is waited for, then which design is at work; a pipe hears nothing."""
-    with progress(total) as on_design:
-
-        def waiting_for(server: str) -> None:
-            if sys.stderr.isatty():
-                on_design(f"waiting for {server}", None)
-
-        yield on_design, waiting_for

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arbsim.cli.app import app
-from arbsim.cli.inputs import change_scenario, choose_designs, read_scenario, replay_line, slug
+from arbsim.cli.inputs import (
+    change_scenario,
+    choose_designs,
+    own_designs_failing,
+    read_scenario,
+    replay_line,
+    slug,
+)
 from arbsim.cli.output import AsJson, bad_input, conclude, told_of, visible
 
 if TYPE_CHECKING:
@@ -53,17 +60,11 @@ def run(
 
 
 def _run(scenario: Scenario, designs: dict[str, Design], seed: int, replay: str) -> Run:
-    from arbsim.runner import DesignFailed, run_scenario
+    from arbsim.runner import run_scenario
     from arbsim.workload import build_workload
 
-    listed = {entry.name for entry in scenario.designs}
-    try:
-        with progress(len(designs)) as told:
-            return run_scenario(scenario, build_workload(scenario, seed), seed, designs, replay, told)
-    except DesignFailed as failure:
-        if failure.design in listed:
-            raise
-        raise bad_input(str(failure)) from failure
+    with own_designs_failing(scenario), progress(len(designs)) as told:
+        return run_scenario(scenario, build_workload(scenario, seed), seed, designs, replay, told)
 
 
 @contextmanager

@@ -70,6 +70,10 @@ class DatabaseDesign(Design):
         if self.change_stream:
             await follow(region, region.store())
 
+    def serves(self) -> bool:
+        """Whether there is a read model to keep, or a subclass has services of its own."""
+        return self.change_stream or type(self).serve is not DatabaseDesign.serve
+
     async def decide(self, op: Operation, region: Region) -> Outcome:
         """Try the transaction until it ends in something other than a serialization error or a deadlock."""
         try:

@@ -312,6 +312,10 @@ class Design(ABC):
     async def serve(self, region: Region) -> None:
         """Run the services of one region; they run as long as the region does."""
 
+    def serves(self) -> bool:
+        """Whether ``serve`` has something to do: on real servers each region's services are a process of their own."""
+        return type(self).serve is not Design.serve
+
     async def connect(self, region: Region) -> None:
         """Open, before the first operation, what the clients of one region keep open."""
 

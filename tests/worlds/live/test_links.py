@@ -1,7 +1,9 @@
 """A link is as slow as it was asked to be, keeps the order, and loses nothing."""
 
+import shutil
 import socket
 import socketserver
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -80,6 +82,6 @@ def test_a_link_to_nobody_closes_the_connection(tmp_path: Path) -> None:
 
 
 def test_links_that_cannot_start_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arbsim.worlds.live.links.sys.executable", "/nowhere/python")
-    with pytest.raises((ServerUnavailable, OSError)):
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(ServerUnavailable, match="the relay did not start"):
         Links([], 1, tmp_path / "log")

@@ -15,7 +15,8 @@ import asyncpg
 import pytest
 
 from arbsim.worlds.live import postgres
-from arbsim.worlds.live.postgres import EmbeddedPostgres, PostgresUnavailable, installed
+from arbsim.worlds.live.postgres import PREFIX, EmbeddedPostgres, PostgresUnavailable, installed
+from arbsim.worlds.live.processes import free_ports, sweep
 
 needs_wheel = pytest.mark.skipif(
     installed() is None and os.environ.get("ARBSIM_REQUIRE_LIVE") != "1",
@@ -66,8 +67,7 @@ def gone(pid: int) -> bool:
 @needs_wheel
 def test_it_answers_with_the_settings_asked_for_and_leaves_nothing(folder: Path) -> None:
     with EmbeddedPostgres({"deadlock_timeout": "7ms"}) as server:
-        assert server.process is not None
-        pid = server.process.pid
+        pid = server.child.pid
         assert ask(server.dsn, "SHOW deadlock_timeout") == "7ms"
         assert ask(server.dsn, "SHOW listen_addresses") == "127.0.0.1"
         assert len(list(folder.iterdir())) == 1
@@ -82,8 +82,7 @@ def test_root_runs_a_copy_as_nobody_where_the_programs_lie_in_a_closed_folder(fo
     assert programs is not None
     (folder / "closed").mkdir(mode=0o700)
     with closed(programs, folder / "closed"), EmbeddedPostgres() as server:
-        assert server.process is not None
-        assert Path(f"/proc/{server.process.pid}").stat().st_uid != 0
+        assert Path(f"/proc/{server.child.pid}").stat().st_uid != 0
         assert str(ask(server.dsn, "SHOW data_directory")).startswith(str(folder))
 
 
@@ -103,8 +102,11 @@ def test_a_server_that_does_not_start_is_told_with_its_own_words_and_leaves_noth
 @needs_wheel
 def test_a_port_that_another_takes_in_between_is_given_up_for_a_new_one(folder: Path) -> None:
     with EmbeddedPostgres() as first:
-        ports = iter([first.port, postgres._free_port()])
-        with mock.patch.object(postgres, "_free_port", side_effect=ports), EmbeddedPostgres() as second:
+        ports = iter([[first.port], free_ports(1)])
+        with (
+            mock.patch.object(postgres, "free_ports", side_effect=lambda count: next(ports)),
+            EmbeddedPostgres() as second,
+        ):
             assert second.port != first.port
             assert ask(second.dsn, "SELECT 1") == 1
 
@@ -114,7 +116,7 @@ import sys
 from unittest import mock
 from arbsim.worlds.live import postgres
 with mock.patch.object(postgres, "_base", lambda: sys.argv[1]), postgres.EmbeddedPostgres() as server:
-    print(server.process.pid, flush=True)
+    print(server.child.pid, flush=True)
     sys.stdin.read()
 """
 
@@ -131,7 +133,7 @@ def test_a_killed_launcher_takes_the_server_with_it_and_the_next_start_sweeps_up
         pid = int(launcher.stdout.readline())
         left = list(folder.iterdir())
         assert len(left) == 1
-        postgres.sweep()
+        sweep(PREFIX, str(folder))
         assert list(folder.iterdir()) == left  # in use
         launcher.kill()
         launcher.wait()
@@ -142,7 +144,7 @@ def test_a_killed_launcher_takes_the_server_with_it_and_the_next_start_sweeps_up
         assert select.select([server], [], [], 30)[0]  # readable once the process has ended
         os.close(server)
     assert gone(pid)
-    postgres.sweep()
+    sweep(PREFIX, str(folder))
     assert list(folder.iterdir()) == []
 
 
@@ -174,7 +176,7 @@ def test_folders_of_others_are_not_swept(folder: Path) -> None:
     for name in ("arbsim-postgres-new", "something-else"):
         (folder / name).mkdir()  # the first has no lock yet: it is just being made
     (folder / "arbsim-postgres-link").symlink_to(folder / "something-else")
-    postgres.sweep()
+    sweep(PREFIX, str(folder))
     assert sorted(path.name for path in folder.iterdir()) == [
         "arbsim-postgres-link",
         "arbsim-postgres-new",

@@ -5,12 +5,12 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from arbsim.worlds.live.processes import Child, ServerUnavailable, free_ports, sweep, work_folder
+from arbsim.worlds.live.processes import Child, ServerUnavailable, free_ports, locked_folder, sweep
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(1000)"]
 
@@ -45,12 +45,6 @@ def test_a_child_that_ended_tells_the_end_of_its_log(tmp_path: Path) -> None:
         child.check()
 
 
-def test_waiting_for_the_port_of_a_child_that_ended_fails_with_its_log(tmp_path: Path) -> None:
-    child = Child("the broker", [sys.executable, "-c", "raise SystemExit('no disk')"], tmp_path / "log")
-    with pytest.raises(ServerUnavailable, match="no disk"):
-        child.wait_for_port(free_ports(1)[0], 60)
-
-
 def test_a_killed_child_is_gone_at_once_and_can_be_killed_again(tmp_path: Path) -> None:
     child = Child("the broker", SLEEPER, tmp_path / "log")
     child.kill()
@@ -62,16 +56,28 @@ def test_ports_of_one_call_are_different() -> None:
     assert len(set(free_ports(20))) == 20
 
 
-def test_a_folder_in_use_is_left_alone_and_one_of_a_killed_run_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with work_folder() as used:
-        abandoned = tmp_path / "arbsim-live-abandoned"
+def test_a_folder_in_use_is_left_alone_and_one_of_a_killed_run_is_removed(tmp_path: Path) -> None:
+    with locked_folder("tested-", str(tmp_path)) as used:
+        abandoned = tmp_path / "tested-abandoned"
         abandoned.mkdir()
         (abandoned / "lock").touch()
-        os.utime(abandoned, (0, 0))
-        sweep()
+        sweep("tested-", str(tmp_path))
         assert used.exists()
         assert not abandoned.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_never_seen_with_a_lock_that_nobody_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    def sweeping(lock: IO[bytes], how: int) -> None:
+        if how == fcntl.LOCK_EX:
+            sweep("tested-", str(tmp_path))  # another run starts at this very moment
+        flock(lock, how)
+
+    flock = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", sweeping)
+    with locked_folder("tested-", str(tmp_path)) as folder:
+        assert folder.exists()

@@ -303,11 +303,11 @@ class LiveMessaging:
     async def replies(self, topic: str, cluster: str = "local") -> Replies:
         """Open the reader of a reply topic, or return the one that is open."""
         place = (topic, cluster)
-        if place not in self._replies:
-            reader = self._replies[place] = _ReplyReader(self._is_ours)
-            await reader.start(self, topic, cluster)
-        await self._replies[place].ready.wait()
-        return self._replies[place]
+        reader = self._replies.get(place)
+        if reader is None:
+            reader = self._replies[place] = _ReplyReader(self, topic, cluster, self._is_ours)
+        await reader.ready()
+        return reader
 
     async def close(self) -> None:
         """Close all clients, the ones opened last first."""
@@ -318,31 +318,51 @@ class LiveMessaging:
 
 
 class _ReplyReader:
-    """Gives each reply to the client whose operation is the record's key."""
+    """Gives each reply to the client whose operation is the record's key.
 
-    def __init__(self, is_ours: Callable[[int], bool]) -> None:
+    Where it cannot read any more, everybody who waits, or is going to, is told why at once.
+    """
+
+    def __init__(
+        self, messaging: LiveMessaging, topic: str, cluster: str, is_ours: Callable[[int], bool]
+    ) -> None:
         self._is_ours = is_ours
         self._waiting: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._early: dict[int, Mapping[str, Any]] = {}
-        self._task: asyncio.Task[None] | None = None
-        self.ready = asyncio.Event()
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._run(messaging, topic, cluster))
+        self._task.add_done_callback(self._ended)
 
-    async def start(self, messaging: LiveMessaging, topic: str, cluster: str) -> None:
-        """Begin to read: replies that are written from now on are heard."""
-        consumer = await messaging.consumer(topic, cluster=cluster, isolation_level="read_committed")
-        self._task = asyncio.create_task(self._read(consumer))
-        self.ready.set()
+    async def ready(self) -> None:
+        """Return once replies that are written from now on are heard. Raises what opening the reader did."""
+        await asyncio.shield(self._opened)
 
     def stop(self) -> None:
         """Read no more."""
-        if self._task is not None:
-            self._task.cancel()
+        self._task.cancel()
+
+    async def _run(self, messaging: LiveMessaging, topic: str, cluster: str) -> None:
+        consumer = await messaging.consumer(topic, cluster=cluster, isolation_level="read_committed")
+        self._opened.set_result(None)
+        await self._read(consumer)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        waiting: list[asyncio.Future[Any]] = [self._opened, *self._waiting.values()]
+        for waiter in waiting:
+            if not waiter.done():
+                if error is None:
+                    waiter.cancel()
+                else:
+                    waiter.set_exception(error)
 
     async def wait_for(self, operation_id: int) -> Mapping[str, Any]:
         """Return the reply to this operation; one that came before it was waited for is kept."""
         early = self._early.pop(operation_id, None)
         if early is not None:
             return early
+        if self._task.done():
+            self._task.result()  # it ends with an error alone: here it is raised
         waiter: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[operation_id] = waiter
         try:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import asyncpg
 
@@ -58,7 +59,7 @@ class DatabaseServer:
     database: str
     password: str = field(repr=False, default="")
 
-    async def connect(self, **options: Any) -> asyncpg.Connection:
+    async def connect(self) -> asyncpg.Connection:
         """Open a connection. Raises ServerUnavailable, with the place and never with the password."""
         try:
             return await asyncpg.connect(
@@ -68,10 +69,15 @@ class DatabaseServer:
                 password=self.password or None,
                 database=self.database,
                 timeout=_CONNECT_TIMEOUT_S,
-                **options,
             )
         except (OSError, TimeoutError, asyncpg.PostgresError) as error:
             raise ServerUnavailable(f"{self}: {told(error)}") from None
+
+    @property
+    def dsn(self) -> str:
+        """The URL, password included: it belongs into no report and no message."""
+        who = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
+        return f"postgresql://{who}@{self.host}:{self.port}/{quote(self.database, safe='')}"
 
     def __str__(self) -> str:
         return f"the database {self.database} at {self.host}:{self.port}"

@@ -25,6 +25,7 @@ OLDEST_JAVA = 17
 
 SETUP = "arbsim live --setup"
 _FETCH_TIMEOUT_S = 900
+_TOOL_TIMEOUT_S = 120
 
 _JVM = (
     "-XX:+UseSerialGC",
@@ -156,7 +157,14 @@ def fetch() -> Path:
         )
         try:
             done = subprocess.run(
-                [maven, "-B", "-q", "generate-resources"],
+                [
+                    maven,
+                    "-B",
+                    "-q",
+                    f"-Dkafka.version={KAFKA_VERSION}",
+                    f"-Ddebezium.version={DEBEZIUM_VERSION}",
+                    "generate-resources",
+                ],
                 cwd=aside,
                 capture_output=True,
                 text=True,
@@ -190,6 +198,9 @@ def keep_archive(java: Java, name: str) -> None:
 def run_tool(java: Java, main: str, arguments: Sequence[str | Path]) -> None:
     """Run one of Kafka's tools to its end. Raises ServerUnavailable."""
     command = [java.program, *_JVM, "-cp", java.class_path, main, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TOOL_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise ServerUnavailable(f"{main} was not done within {_TOOL_TIMEOUT_S} s") from None
     if done.returncode != 0:
         raise ServerUnavailable(f"{main} failed:\n{(done.stdout + done.stderr)[-2000:].strip()}")

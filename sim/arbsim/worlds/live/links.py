@@ -49,7 +49,6 @@ class Links:
 
     def __init__(self, links: Sequence[Link], seed: int, log: Path) -> None:
         """Start them. Raises ServerUnavailable where they do not come up."""
-        self._links = {(link.region, link.server): link for link in links}
         self._child = Child(
             "the relay",
             [sys.executable, "-m", "arbsim.worlds.live.links"],
@@ -62,7 +61,7 @@ class Links:
         except BaseException:
             self.stop()
             raise
-        self._ports = dict(zip(self._links, ports, strict=True))
+        self._ports = dict(zip(((link.region, link.server) for link in links), ports, strict=True))
 
     def _start(self, links: Sequence[Link], seed: int) -> list[int]:
         process = self._child.process
@@ -96,14 +95,11 @@ class Links:
         """The port of 127.0.0.1 by which a region reaches a server."""
         return self._ports[region, server]
 
-    def link(self, region: str, server: str) -> Link:
-        """What was asked of a link."""
-        return self._links[region, server]
-
     def stop(self) -> None:
         """Close all relays. Can be called again."""
         if self._child.process.stdin is not None:
-            self._child.process.stdin.close()
+            with suppress(OSError):  # it may have gone already
+                self._child.process.stdin.close()
         self._child.kill()
 
 
@@ -199,7 +195,8 @@ async def _serve() -> None:
 
 
 def _main() -> None:
-    # epoll counts whole milliseconds, select microseconds: half of a local round trip is 250 of them.
+    # epoll counts whole milliseconds, select microseconds: half of a local round trip is 250 of them. It can watch 1024
+    # descriptors, two for each connection: whoever opens pools through links keeps their connections below 500.
     loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
     loop.run_until_complete(_serve())
 

@@ -10,21 +10,21 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from arbsim.results import LinkFacts, ServerFacts
 from arbsim.worlds.api import Resources, Topic
 from arbsim.worlds.live.clients import Names
 from arbsim.worlds.live.database import DatabaseServer, product_of
 from arbsim.worlds.live.java import KAFKA_VERSION, Java, JavaMissing, find_java, keep_archive
 from arbsim.worlds.live.kafka import Broker, Flow, server_name, start_mirror_maker
 from arbsim.worlds.live.links import Link, Links
-from arbsim.worlds.live.postgres import EmbeddedPostgres, PostgresUnavailable
-from arbsim.worlds.live.probes import probe
-from arbsim.worlds.live.processes import Child, ServerUnavailable, free_ports, work_folder
+from arbsim.worlds.live.postgres import EmbeddedPostgres
+from arbsim.worlds.live.processes import Child, free_ports, locked_folder
 from arbsim.worlds.live.replay import DATABASE
 from arbsim.worlds.live.topics import RunTopics
-from arbsim.worlds.live.world import POOL_MOST, Servers
+from arbsim.worlds.live.world import Servers, pool_size
 from arbsim.worlds.virtual.settings import Settings
 
-PROBES_SCHEMA = "arbsim_probes"
+_PREFIX = "arbsim-live-"
 _QUESTIONS = 7
 _DATABASE_SETTINGS = (
     "default_transaction_isolation",
@@ -37,33 +37,13 @@ _DATABASE_SETTINGS = (
 
 
 @dataclass(frozen=True, slots=True)
-class ServerDescription:
-    """What a server says of itself."""
-
-    name: str
-    product: str
-    version: str
-    stands_for: str | None
-    settings: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredLink:
-    """A link's round trip as the scenario has it and as a client sees it."""
-
-    region: str
-    server: str
-    round_trip_ns: int
-    measured_ns: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class Stack:
     """Servers that are up, and what is known of them."""
 
     servers: Servers
-    descriptions: tuple[ServerDescription, ...]
-    links: tuple[MeasuredLink, ...]
+    facts: tuple[ServerFacts, ...]
+    """The database comes first."""
+    links: tuple[LinkFacts, ...]
 
 
 @contextmanager
@@ -76,32 +56,33 @@ def local_stack(
     """
     java, no_kafka = _java(needs)
     with ExitStack() as stack:
-        folder = stack.enter_context(work_folder())
+        folder = stack.enter_context(locked_folder(_PREFIX))
         brokers = _brokers(settings.regions, folder) if java is not None else {}
         # Ports must be known before the relay, and the relay's before the brokers: they advertise it.
         postgres = EmbeddedPostgres(_postgres_options(settings))
         ports = {server_name(name): broker for name, broker in brokers.items()}
         waiting_for("PostgreSQL")
-        database = _start_postgres(stack, postgres)
+        stack.enter_context(postgres)
+        database = DatabaseServer(
+            postgres.host, postgres.port, postgres.user, postgres.database, postgres.password
+        )
         waiting_for("the links between the regions")
         links = stack.enter_context(_links(settings, database, ports, folder))
-        descriptions: list[ServerDescription] = []
-        children = [links.child]
+        facts: list[ServerFacts] = []
+        children = [postgres.child, links.child]
         if java is not None:
             children += _start_kafka(stack, java, brokers, settings, links, folder, needs, waiting_for)
-            descriptions += _describe_kafka(brokers, settings, java, needs)
-        waiting_for("the isolation levels of PostgreSQL")
-        description, measured = asyncio.run(_describe(database, settings, links))
+            facts += _facts_of_kafka(brokers, settings, java, needs)
         kafka = {name: broker.address for name, broker in brokers.items()} or None
 
         def check() -> None:
-            if postgres.process is None or postgres.process.poll() is not None:
-                raise ServerUnavailable(f"{database} has ended")
             for child in children:
                 child.check()
 
         servers = Servers(database, links, folder, kafka, no_kafka, check)
-        yield Stack(servers, (description, *descriptions), measured)
+        waiting_for("answers over the links")
+        of_database, measured = asyncio.run(_facts_of_database(servers, settings))
+        yield Stack(servers, (of_database, *facts), measured)
 
 
 def train(waiting_for: Callable[[str], None]) -> None:
@@ -112,7 +93,7 @@ def train(waiting_for: Callable[[str], None]) -> None:
     java = find_java()
     regions = ("east", "west")
     with ExitStack() as stack:
-        folder = stack.enter_context(work_folder())
+        folder = stack.enter_context(locked_folder(_PREFIX))
         brokers = _brokers(regions, folder)
         waiting_for("Starting and stopping Kafka and MirrorMaker once")
         for place, broker in enumerate(brokers.values()):
@@ -149,21 +130,13 @@ def _java(needs: Sequence[Resources]) -> tuple[Java | None, str]:
 
 
 def _postgres_options(settings: Settings) -> dict[str, str]:
-    connections = 20 + 2 * len(settings.regions) * min(settings.database.pool_size, POOL_MOST)
+    connections = 20 + 2 * len(settings.regions) * pool_size(settings)
     return {
         "wal_level": "logical",
         "max_connections": str(connections),
         "track_commit_timestamp": "on",  # so that a history knows when a transaction committed
         "wal_sender_timeout": "5s",
     }
-
-
-def _start_postgres(stack: ExitStack, server: EmbeddedPostgres) -> DatabaseServer:
-    try:
-        stack.enter_context(server)
-    except PostgresUnavailable as error:
-        raise ServerUnavailable(str(error)) from None
-    return DatabaseServer(server.host, server.port, server.user, server.database, server.password)
 
 
 def _links(
@@ -250,9 +223,9 @@ def _end(java: Java, child: Child, name: str, train: bool) -> None:
         child.kill()
 
 
-def _describe_kafka(
+def _facts_of_kafka(
     brokers: Mapping[str, Broker], settings: Settings, java: Java, needs: Sequence[Resources]
-) -> Iterator[ServerDescription]:
+) -> Iterator[ServerFacts]:
     for name in brokers:
         stretched = (
             "the stretched cluster of all regions as well: one broker, so acks=all waits for no replica"
@@ -260,53 +233,49 @@ def _describe_kafka(
             else None
         )
         told = {"mode": "KRaft, one broker", "replication factor": "1", "Java": java.version}
-        yield ServerDescription(server_name(name), "Apache Kafka", KAFKA_VERSION, stretched, told)
+        yield ServerFacts(
+            name=server_name(name),
+            product="Apache Kafka",
+            version=KAFKA_VERSION,
+            stands_for=stretched,
+            settings=told,
+        )
     if any(topic.mirrored for one in needs for topic in one.topics):
         told = {
             "flows": "one process; for each flow it reads over the target's link to the source",
             "delivery": "at least once",
             "consumer.isolation.level": "read_committed",
         }
-        yield ServerDescription("MirrorMaker", "Apache Kafka MirrorMaker 2", KAFKA_VERSION, None, told)
+        yield ServerFacts(
+            name="MirrorMaker", product="Apache Kafka MirrorMaker 2", version=KAFKA_VERSION, settings=told
+        )
 
 
 # -- the database --------------------------------------------------------------------------------------
 
 
-async def _describe(
-    database: DatabaseServer, settings: Settings, links: Links
-) -> tuple[ServerDescription, tuple[MeasuredLink, ...]]:
-    """Ask the database what it is and what its isolation levels do, and measure the links to it."""
-    connection = await database.connect()
+async def _facts_of_database(
+    servers: Servers, settings: Settings
+) -> tuple[ServerFacts, tuple[LinkFacts, ...]]:
+    """Ask the database what it is, and measure the links to it."""
+    connection = await servers.database.connect()
     try:
         product, version = product_of(await connection.fetchval("SELECT version()"))
         told = {name: await connection.fetchval(f"SHOW {name}") for name in _DATABASE_SETTINGS}
-        await connection.execute(f"CREATE SCHEMA {PROBES_SCHEMA}")
-        observed = await probe(database, PROBES_SCHEMA)
-        await connection.execute(f"DROP SCHEMA {PROBES_SCHEMA} CASCADE")
     finally:
         await connection.close()
-    told |= {f"{one.level.replace('_', ' ').upper()} in force": one.in_force for one in observed}
-    asked = settings.database.dialect
     stands_for = (
         "YugabyteDB: one server, so a commit waits for no replica, and clients talk to it directly"
-        if product == "PostgreSQL" and asked == "yugabyte"
+        if settings.database.dialect == "yugabyte"
         else None
     )
-    measured = [await _measure(database, region, settings, links) for region in settings.regions]
-    return ServerDescription(DATABASE, product, version, stands_for, told), tuple(measured)
+    facts = ServerFacts(name=DATABASE, product=product, version=version, stands_for=stands_for, settings=told)
+    return facts, tuple([await _measure(servers, region, settings) for region in settings.regions])
 
 
-async def _measure(database: DatabaseServer, region: str, settings: Settings, links: Links) -> MeasuredLink:
+async def _measure(servers: Servers, region: str, settings: Settings) -> LinkFacts:
     """The median time of a few SELECT 1 over a region's link."""
-    through = DatabaseServer(
-        "127.0.0.1",
-        links.port(region, DATABASE),
-        database.user,
-        database.database,
-        database.password,
-    )
-    connection = await through.connect()
+    connection = await servers.database_from(region).connect()
     try:
         times = []
         for _ in range(_QUESTIONS):
@@ -315,5 +284,13 @@ async def _measure(database: DatabaseServer, region: str, settings: Settings, li
             times.append(time.perf_counter_ns() - began)
     finally:
         await connection.close()
-    round_trip_ns = settings.round_trip_ns[region, settings.database.leader]
-    return MeasuredLink(region, DATABASE, round_trip_ns, round(statistics.median(times)))
+    return LinkFacts(
+        region=region,
+        server=DATABASE,
+        round_trip_ms=_ms(settings.round_trip_ns[region, settings.database.leader]),
+        measured_ms=_ms(statistics.median(times)),
+    )
+
+
+def _ms(time_ns: float) -> float:
+    return round(time_ns / 1e6, 3)

@@ -9,20 +9,19 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
-_PREFIX = "arbsim-postgres-"
-_LOCK = "lock"
+from arbsim.worlds.live.processes import Child, ServerUnavailable, free_ports, locked_folder
+
+PREFIX = "arbsim-postgres-"
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -37,28 +36,8 @@ _SETTINGS = {
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
 
-# Runs in a fresh interpreter before the server's program takes its place: a session of its own (Ctrl-C at the
-# terminal goes to arbsim alone), another user, and the wish to be told to quit when arbsim dies, however it
-# dies (prctl 1 is PR_SET_PDEATHSIG; changing the user clears it, so it comes last).
-_BECOME = """
-import ctypes, os, signal, sys
-parent, user, group = map(int, sys.argv[1:4])
-os.setsid()
-libc = ctypes.CDLL(None)
-if user >= 0:
-    os.setgroups([])
-    os.setgid(group)
-    os.setuid(user)
-os.chdir("/")
-if sys.platform == "linux":
-    libc.prctl(1, signal.SIGQUIT, 0, 0, 0)
-if os.getppid() != parent:
-    os._exit(1)
-os.execv(sys.argv[4], sys.argv[4:])
-"""
 
-
-class PostgresUnavailable(Exception):
+class PostgresUnavailable(ServerUnavailable):
     """There is no PostgreSQL to start here, or it did not start. The text says why and what helps."""
 
 
@@ -87,9 +66,14 @@ class EmbeddedPostgres:
         self.settings = {**_SETTINGS, **(settings or {})}
         self.password = secrets.token_urlsafe(16)
         self.port = 0
-        self.process: subprocess.Popen[bytes] | None = None
-        self._folder: Path | None = None
-        self._lock: IO[bytes] | None = None
+        self._child: Child | None = None
+        self._stack = ExitStack()
+
+    @property
+    def child(self) -> Child:
+        """The server's process. It must have been started."""
+        assert self._child is not None
+        return self._child
 
     @property
     def dsn(self) -> str:
@@ -117,11 +101,10 @@ class EmbeddedPostgres:
             )
         if sys.platform == "win32":
             raise PostgresUnavailable("the embedded PostgreSQL runs on Linux and macOS only")
-        sweep()
         try:
-            self._make(programs)
+            self._make(programs, self._stack.enter_context(locked_folder(PREFIX, _base())))
             for attempt in (1, 2, 3):  # between looking for a free port and using it, another may take it
-                self.port = _free_port()
+                self.port = free_ports(1)[0]
                 if self._serve(last=attempt == 3):
                     return
         except BaseException:
@@ -130,63 +113,49 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Stop the server at once and remove its folder. Can be called again."""
-        process, self.process = self.process, None
-        if process is not None and process.poll() is None:
-            process.send_signal(signal.SIGQUIT)
-            try:
-                process.wait(_STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        folder, self._folder = self._folder, None
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        child, self._child = self._child, None
+        if child is not None:
+            child.stop(_STOP_TIMEOUT_S)
+        self._stack.close()
 
     # -- the folder ----------------------------------------------------------------------------
 
-    @property
-    def _home(self) -> Path:
-        assert self._folder is not None
-        return self._folder
-
-    def _make(self, programs: Path) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_base()))
-        self._lock = _hold(self._folder)
-        self._user, self._group = -1, -1
-        data, secret = self._home / "data", self._home / "password"
+    def _make(self, programs: Path, home: Path) -> None:
+        self._home = home
+        self._owner: tuple[int, int] | None = None
+        data, secret = home / "data", home / "password"
         data.mkdir(mode=0o700)
         secret.touch(mode=0o600)
         secret.write_text(self.password, encoding="ascii")
         if os.geteuid() == 0:
-            self._user, self._group = _nobody()
-            self._folder.chmod(0o711)
+            self._owner = _nobody()
+            home.chmod(0o711)
             if not _open_to_all(programs / "bin"):
-                programs = _copy(programs, self._folder / "programs")
-            os.chown(data, self._user, self._group)
-            os.chown(secret, self._user, self._group)
+                programs = _copy(programs, home / "programs")
+            os.chown(data, *self._owner)
+            os.chown(secret, *self._owner)
         self._programs = programs
         options = ["-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--no-locale", "--no-sync"]
-        with (self._home / "initdb.log").open("w+b") as log:
-            initdb = self._spawn("initdb", ["-D", str(data), "-U", self.user, *options], log)
-            self.process = initdb  # so that an interruption stops it
-            if initdb.wait() != 0:
-                raise PostgresUnavailable(f"PostgreSQL's initdb failed:\n{_tail(log)}")
+        initdb = self._spawn("initdb", ["-D", str(data), "-U", self.user, *options])
+        if initdb.process.wait() != 0:
+            raise PostgresUnavailable(f"PostgreSQL's initdb failed:\n{initdb.tail()}")
         secret.unlink()
 
-    def _spawn(self, program: str, arguments: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-        become = [str(os.getpid()), str(self._user), str(self._group)]
-        path = str(self._programs / "bin" / program)
+    def _spawn(self, program: str, arguments: Sequence[str]) -> Child:
+        """Start a program; it is the one that an interruption stops."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
-        return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BECOME, *become, path, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**environment, "LC_ALL": "C"},
+        log = self._home / f"{program}.log"
+        log.unlink(missing_ok=True)
+        self._child = Child(
+            "PostgreSQL",
+            [self._programs / "bin" / program, *arguments],
+            log,
+            quits=True,
+            owner=self._owner,
+            folder=Path("/"),
+            environment={**environment, "LC_ALL": "C"},
         )
+        return self._child
 
     # -- the server ----------------------------------------------------------------------------
 
@@ -195,19 +164,18 @@ class EmbeddedPostgres:
         options = ["-D", str(self._home / "data"), "-c", f"port={self.port}"]
         for name, value in self.settings.items():
             options += ["-c", f"{name}={value}"]
-        with (self._home / "server.log").open("w+b") as log:
-            self.process = self._spawn("postgres", options, log)
-            deadline = time.monotonic() + _START_TIMEOUT_S
-            while time.monotonic() < deadline:
-                if self.process.poll() is not None:
-                    said = _tail(log)
-                    if "could not bind" in said and not last:
-                        return False
-                    raise PostgresUnavailable(f"PostgreSQL did not start:\n{said}")
-                if self._ready():
-                    return True
-                time.sleep(0.01)
-            raise PostgresUnavailable(f"PostgreSQL did not start in {_START_TIMEOUT_S:.0f} s:\n{_tail(log)}")
+        child = self._spawn("postgres", options)
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if child.process.poll() is not None:
+                said = child.tail()
+                if "could not bind" in said and not last:
+                    return False
+                raise PostgresUnavailable(f"PostgreSQL did not start:\n{said}")
+            if self._ready():
+                return True
+            time.sleep(0.01)
+        raise PostgresUnavailable(f"PostgreSQL did not start in {_START_TIMEOUT_S:.0f} s:\n{child.tail()}")
 
     def _ready(self) -> bool:
         """Whether the server says so in its own file: the last line of postmaster.pid."""
@@ -216,32 +184,6 @@ class EmbeddedPostgres:
         except (OSError, UnicodeDecodeError):
             return False
         return len(lines) >= 8 and lines[7].strip() == "ready"
-
-
-def sweep() -> None:
-    """Remove the folders of servers whose launcher was killed. One that is in use is locked by its launcher."""
-    import fcntl
-
-    for folder in Path(_base()).glob(f"{_PREFIX}*"):
-        try:
-            if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
-                continue
-            with (folder / _LOCK).open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-        except OSError:
-            continue  # in use, or just gone
-
-
-def _hold(folder: Path) -> IO[bytes]:
-    """Lock the folder for as long as this process lives. The lock appears under its name only when it is held."""
-    import fcntl
-
-    aside = folder / f"{_LOCK}.new"
-    lock = aside.open("wb")
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    aside.rename(folder / _LOCK)
-    return lock
 
 
 def _base() -> str:
@@ -285,15 +227,3 @@ def _copy(programs: Path, to: Path) -> Path:
             mode = path.stat().st_mode
             path.chmod(mode | (0o055 if mode & 0o100 else 0o044))
     return to / package.name / programs.name
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-    return port
-
-
-def _tail(log: IO[bytes]) -> str:
-    log.seek(0)
-    return log.read()[-3000:].decode("utf-8", "replace").strip()

@@ -1,4 +1,4 @@
-"""Child processes that never outlive arbsim: brokers, MirrorMaker, Connect, relays, a region's services.
+"""Child processes that never outlive arbsim: PostgreSQL, brokers, MirrorMaker, Connect, relays, a region's services.
 
 Each child is a session of its own, so Ctrl-C at the terminal reaches arbsim alone, and asks the kernel to be killed
 when arbsim dies, however it dies. What it prints goes to one log file in its folder.
@@ -6,7 +6,6 @@ when arbsim dies, however it dies. What it prints goes to one log file in its fo
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -14,27 +13,30 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Self
+from typing import IO
 
-_PREFIX = "arbsim-live-"
 _LOCK = "lock"
 _LOG_TAIL = 3000
-_POLL_S = 0.02
 
-# Runs in a fresh interpreter before the program takes its place (prctl 1 is PR_SET_PDEATHSIG). The parent may have
-# died before the wish was heard, so it is looked for once more.
+# Runs in a fresh interpreter before the program takes its place (prctl 1 is PR_SET_PDEATHSIG; changing the user clears
+# it, so it comes last). The parent may have died before the wish was heard, so it is looked for once more.
 _BECOME = """
-import ctypes, os, signal, sys
+import ctypes, os, sys
+parent, wish, user, group = map(int, sys.argv[1:5])
 os.setsid()
+libc = ctypes.CDLL(None)
+if user >= 0:
+    os.setgroups([])
+    os.setgid(group)
+    os.setuid(user)
 if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
-if os.getppid() != int(sys.argv[1]):
+    libc.prctl(1, wish, 0, 0, 0)
+if os.getppid() != parent:
     os._exit(1)
-os.execvp(sys.argv[2], sys.argv[2:])
+os.execvp(sys.argv[5], sys.argv[5:])
 """
 
 
@@ -43,7 +45,12 @@ class ServerUnavailable(Exception):
 
 
 class Child:
-    """One process. Start it from the main thread, or from one that lives as long as the child is to."""
+    """One process. Start it from the main thread, or from one that lives as long as the child is to.
+
+    ``quits``: it ends in order on SIGQUIT, as PostgreSQL does, and gets that where others get SIGTERM, and SIGKILL when
+    arbsim dies. ``owner`` is the user and the group that it runs as, ``folder`` where it runs; arbsim's own where they
+    are None, as is the ``environment``.
+    """
 
     def __init__(
         self,
@@ -51,26 +58,27 @@ class Child:
         arguments: Sequence[str | Path],
         log: Path,
         *,
-        stdin: IO[bytes] | int = subprocess.DEVNULL,
+        stdin: int = subprocess.DEVNULL,
         stdout: int | None = None,
+        quits: bool = False,
+        owner: tuple[int, int] | None = None,
+        folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.log = log
+        self._asked_by = signal.SIGQUIT if quits else signal.SIGTERM
+        wish = signal.SIGQUIT if quits else signal.SIGKILL
+        become = [str(number) for number in (os.getpid(), int(wish), *(owner or (-1, -1)))]
         with log.open("ab") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _BECOME, str(os.getpid()), *map(str, arguments)],
+                [sys.executable, "-I", "-S", "-c", _BECOME, *become, *map(str, arguments)],
                 stdin=stdin,
                 stdout=file if stdout is None else stdout,
                 stderr=file,
-                env=dict(environment) if environment is not None else None,
+                cwd=folder,
+                env=environment,
             )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
 
     @property
     def pid(self) -> int:
@@ -90,24 +98,10 @@ class Child:
         except OSError:
             return "(it printed nothing)"
 
-    def wait_for_port(self, port: int, timeout_s: float) -> None:
-        """Return once somebody listens on a port of 127.0.0.1. Raises ServerUnavailable."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", port), 0.5).close()
-                return
-            except OSError:
-                self.check()
-                time.sleep(_POLL_S)
-        raise ServerUnavailable(
-            f"{self.name} does not listen on 127.0.0.1:{port} after {timeout_s:g} s:\n{self.tail()}"
-        )
-
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Ask it to end (SIGTERM), and kill it where it does not."""
+        """Ask it to end, and kill it where it does not."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(self._asked_by)
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(timeout_s)
         self.kill()
@@ -131,30 +125,42 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def work_folder() -> Iterator[Path]:
-    """A temporary folder for one stack of servers, gone at the end; after a kill the next start removes it.
+def locked_folder(prefix: str, base: str | None = None) -> Iterator[Path]:
+    """A temporary folder, gone at the end; after a kill the next one with this prefix sweeps it up.
 
-    It is locked for as long as this process lives, so that two runs at once leave each other's alone.
+    It is locked for as long as this process lives, so that two runs at once leave each other's alone. It lies in
+    ``base``, or in the system's temporary folder.
     """
-    sweep()
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    with (folder / _LOCK).open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
+    base = base or tempfile.gettempdir()
+    sweep(prefix, base)
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
+    try:
+        with _held(folder):
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep() -> None:
-    """Remove the folders of runs that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+def _held(folder: Path) -> IO[bytes]:
+    """Lock a folder. The lock appears under its name only when it is held."""
+    import fcntl
+
+    aside = folder / f"{_LOCK}.new"
+    lock = aside.open("wb")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    aside.rename(folder / _LOCK)
+    return lock
+
+
+def sweep(prefix: str, base: str) -> None:
+    """Remove the folders of runs that were killed. One that is in use is locked; one without a lock is just made."""
+    import fcntl
+
+    for folder in Path(base).glob(f"{prefix}*"):
         try:
-            status = folder.lstat()
-            fresh = time.time() - status.st_mtime < 5 and not (folder / _LOCK).exists()
-            if folder.is_symlink() or status.st_uid != os.geteuid() or fresh:
+            if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
                 continue
-            with (folder / _LOCK).open("ab") as lock:
+            with (folder / _LOCK).open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
         except OSError:

@@ -6,14 +6,13 @@ import asyncio
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
 
 from arbsim.model import to_cents
 from arbsim.worlds.api import Kafka, Pool, Replies
 from arbsim.worlds.live.events import Log
-from arbsim.worlds.virtual.region import Expressions
+from arbsim.worlds.virtual.region import Expressions, Places
 
 
 class Messaging(Kafka, Protocol):
@@ -29,16 +28,6 @@ class WallClock:
     def time_ns(self) -> int:
         """Nanoseconds since the epoch."""
         return time.time_ns()
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Which regions there are and what they begin with; it can be sent to a region's own process."""
-
-    regions: tuple[str, ...]
-    client_regions: tuple[str, ...]
-    leader: str
-    opening: Mapping[int, Decimal]
 
 
 class LiveRegion:

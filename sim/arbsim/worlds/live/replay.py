@@ -180,20 +180,21 @@ class _Replay:
         if not event.operation:
             return
         for account, cents in read:
-            row = self._seen(account, cents, sent_ns, event.time_ns)
+            row = self._seen(account, cents, sent_ns)
             if row is None:
                 self._unplaced += 1
             else:
                 self._recorder.saw(self._moment.trace, self._code, account, row, cents)
 
-    def _seen(self, account: int, cents: Cents, sent_ns: int, answered_ns: int) -> int | None:
-        """The version that a read returned; None where none fits (its own transaction's, not yet committed)."""
-        versions = self._versions.get(account, [])
-        until = bisect_right(versions, answered_ns, key=lambda version: version.committed_ns)
-        for place in range(until - 1, -1, -1):
-            if versions[place].cents == cents:
-                return versions[place].row
-            if versions[place].committed_ns < sent_ns:
+    def _seen(self, account: int, cents: Cents, sent_ns: int) -> int | None:
+        """The version that a read returned; None where none fits (its own transaction's, not yet committed).
+
+        What was committed after the answer has not been told yet.
+        """
+        for version in reversed(self._versions.get(account, [])):
+            if version.cents == cents:
+                return version.row
+            if version.committed_ns < sent_ns:
                 return None
         return None
 

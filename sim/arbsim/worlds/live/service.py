@@ -21,7 +21,8 @@ from arbsim.worlds.live.database import DatabaseServer, close_pool, open_pool
 from arbsim.worlds.live.endings import keep_quiet
 from arbsim.worlds.live.events import Log
 from arbsim.worlds.live.processes import Child
-from arbsim.worlds.live.region import LiveRegion, Places
+from arbsim.worlds.live.region import LiveRegion
+from arbsim.worlds.virtual.region import Places
 
 if TYPE_CHECKING:
     from arbsim.worlds.live.clients import KafkaSettings, Names
@@ -105,9 +106,9 @@ async def _serve(design: Design, assignment: Assignment) -> None:
         region = LiveRegion(assignment.region, assignment.places, log, pool, messaging, serves=True)
         serving = asyncio.create_task(design.serve(region))
         while not serving.done():
+            await asyncio.wait([serving], timeout=_POLL_S)
             if messaging is None or messaging.quiet(_QUIET_NS):
                 break
-            await asyncio.wait([serving], timeout=_POLL_S)
         sys.stdout.buffer.write(READY)
         sys.stdout.buffer.flush()
         await serving

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import asyncpg
 from aiokafka.errors import KafkaError
@@ -28,23 +27,22 @@ from arbsim.model import (
     to_cents,
 )
 from arbsim.worlds.api import Design, Resources
+from arbsim.worlds.live.clients import KafkaSettings, LiveMessaging, Names
 from arbsim.worlds.live.database import Change, DatabaseServer, Sandbox, close_pool, open_pool, told
 from arbsim.worlds.live.endings import keep_quiet, quietly
 from arbsim.worlds.live.events import OPERATION, Event, Log, now_ns, read_log
 from arbsim.worlds.live.kafka import server_name
 from arbsim.worlds.live.links import Links
 from arbsim.worlds.live.processes import Child, ServerUnavailable
-from arbsim.worlds.live.region import LiveRegion, Messaging, Places
+from arbsim.worlds.live.region import LiveRegion, Messaging
 from arbsim.worlds.live.replay import DATABASE, replay
 from arbsim.worlds.live.service import READY, Assignment, start_service
+from arbsim.worlds.live.topics import RunTopics
+from arbsim.worlds.virtual.region import Places
 from arbsim.worlds.virtual.settings import Settings
 
-if TYPE_CHECKING:
-    from arbsim.worlds.live.clients import KafkaSettings, Names
-    from arbsim.worlds.live.topics import RunTopics
-
-POOL_MOST = 50
-"""Connections that one region's clients or services may open, whatever the scenario says: a server has a limit."""
+CONNECTIONS_MOST = 300
+"""Connections of all pools to the database: a server has a limit, and the relay (links.py) can hold about 500."""
 
 CLIENT_TIMEOUT_S = 60.0
 """How long a client waits for its answer; after that its outcome is unknown."""
@@ -73,12 +71,21 @@ class Servers:
     links: Links
     folder: Path
     """Where processes write their logs."""
-    kafka: Mapping[str, str] | None = None
+    kafka: Mapping[str, str] | None
     """The address of each region's cluster, past the links; None where there is no Kafka."""
-    no_kafka: str = ""
+    no_kafka: str
     """Why there is none."""
-    check: Callable[[], None] = lambda: None
+    check: Callable[[], None]
     """Raises ServerUnavailable where a server that was started here has ended."""
+
+    def database_from(self, region: str) -> DatabaseServer:
+        """The database as a region reaches it: over its link."""
+        return replace(self.database, host="127.0.0.1", port=self.links.port(region, DATABASE))
+
+
+def pool_size(settings: Settings) -> int:
+    """Connections that one region's clients may open, and its services: the scenario's, as far as there are enough."""
+    return min(settings.database.pool_size, max(1, CONNECTIONS_MOST // (2 * len(settings.regions))))
 
 
 def why_not(resources: Resources, servers: Servers) -> str | None:
@@ -145,17 +152,18 @@ class _LiveWorld:
         self._history = History(card, workload)
         self._log = Log()
         self._start_ns = 0
+        self._services: dict[str, Service] = {}
         opening = {account: from_cents(cents) for account, cents in workload.accounts.items()}
         self._places = Places(settings.regions, settings.client_regions, settings.kafka_leader, opening)
 
     async def run(self) -> History:
-        """Run the design; where a server ends, do not wait for what will never come.
+        """Run the design; where a server or a service ends, do not wait for what will never come.
 
-        Raises ServerUnavailable.
+        Raises ServerUnavailable and ServiceFailed.
         """
         keep_quiet()
         body = asyncio.create_task(self._body())
-        watch = asyncio.create_task(self._watch_servers())
+        watch = asyncio.create_task(self._watch())
         try:
             await asyncio.wait({body, watch}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:  # Ctrl-C: the run goes to its end, and tells what happened so far
@@ -169,9 +177,11 @@ class _LiveWorld:
         finally:
             watch.cancel()
 
-    async def _watch_servers(self) -> None:
+    async def _watch(self) -> None:
         while True:
             self._servers.check()
+            for service in self._services.values():
+                service.check()
             await asyncio.sleep(_WATCH_S)
 
     async def _body(self) -> History:
@@ -181,19 +191,20 @@ class _LiveWorld:
             topics = await self._topics(stack)
             clients = {name: await self._region(stack, name) for name in self._settings.client_regions}
             if sandbox is not None:
-                if topics is None:
-                    await self._rehearse(sandbox, clients)
                 await sandbox.seed(self._workload.accounts)
-            services = await self._services(stack)
+            await self._start_services(stack)
             for client in clients.values():
                 await self._design.connect(client)
+            if sandbox is not None and topics is None and not self._services:
+                await self._rehearse(sandbox, clients)
+                await sandbox.seed(self._workload.accounts)
             self._log.events.clear()
             self._start_ns = now_ns()
-            await self._operate(clients, services)
-            if topics is not None and not self._history.notes:
-                await self._settle(topics, services)
+            await self._operate(clients)
+            if self._services and not self._history.notes:
+                await self._settle(topics)
             self._history.quiet_ns = now_ns() - self._start_ns
-            logs = {name: read_log(service.events) for name, service in services.items()}
+            logs = {name: read_log(service.events) for name, service in self._services.items()}
             await self._read(sandbox, {"clients": self._log.events, **logs})
         return self._history
 
@@ -225,10 +236,11 @@ class _LiveWorld:
         pool = None
         if self._resources.accounts_table:
             operations = sum(op.region == name for op in self._workload)
-            most = min(self._settings.database.pool_size, POOL_MOST)
+            most = pool_size(self._settings)
             least = min(most, max(operations, 1), _CONNECTIONS_LEAST)
-            server = self._through_link(name)
-            pool = await open_pool(server, self._run, self._log, least=least, most=most)
+            pool = await open_pool(
+                self._servers.database_from(name), self._run, self._log, least=least, most=most
+            )
             stack.push_async_callback(close_pool, pool)
         return LiveRegion(name, self._places, self._log, pool, self._messaging(stack, name), serves=False)
 
@@ -236,8 +248,6 @@ class _LiveWorld:
         kafka = self._kafka(name)
         if kafka is None:
             return None
-        from arbsim.worlds.live.clients import LiveMessaging
-
         operations = self._workload.operations
         messaging = LiveMessaging(name, *kafka, lambda number: operations[number - 1].region == name)
         stack.push_async_callback(quietly, messaging.close)
@@ -247,8 +257,6 @@ class _LiveWorld:
         """What a process of a region needs to reach the clusters; None where the design has no topic."""
         if not self._resources.topics:
             return None
-        from arbsim.worlds.live.clients import KafkaSettings
-
         kafka, links = self._settings.kafka, self._servers.links
         return self._names(), KafkaSettings(
             {cluster: links.port(region, server_name(cluster)) for cluster in self._settings.regions},
@@ -260,8 +268,6 @@ class _LiveWorld:
         )
 
     def _names(self) -> Names:
-        from arbsim.worlds.live.clients import Names
-
         mirrored = frozenset(topic.name for topic in self._resources.topics if topic.mirrored)
         return Names(self._run, self._settings.regions, mirrored)
 
@@ -269,8 +275,6 @@ class _LiveWorld:
         """Make the design's topics, and wait until MirrorMaker keeps their copies."""
         if not self._resources.topics:
             return None
-        from arbsim.worlds.live.topics import RunTopics
-
         settings = self._settings
         assert self._servers.kafka is not None
         topics = RunTopics(
@@ -288,17 +292,19 @@ class _LiveWorld:
 
     # -- services ----------------------------------------------------------------------------------
 
-    async def _services(self, stack: AsyncExitStack) -> dict[str, Service]:
+    async def _start_services(self, stack: AsyncExitStack) -> None:
         """Start each region's services in a process of its own, and wait until all are ready."""
-        if type(self._design).serve is Design.serve or not self._resources.topics:
-            return {}
-        services = {}
-        for name in self._settings.regions:
-            services[name] = self._service(name)
-        stack.callback(_end_all, services)
-        for service in services.values():
+        stack.callback(self._end_services)
+        if self._design.serves():
+            for name in self._settings.regions:
+                self._services[name] = self._service(name)
+        for service in self._services.values():
             await service.ready()
-        return services
+
+    def _end_services(self) -> None:
+        """Kill them all. No await lies between: who watches sees no dead service."""
+        while self._services:
+            self._services.popitem()[1].child.kill()
 
     def _service(self, name: str) -> Service:
         folder = self._servers.folder
@@ -306,26 +312,24 @@ class _LiveWorld:
             region=name,
             places=self._places,
             log=folder / f"{self._run}-{name}.events",
-            database=self._through_link(name),
+            database=self._servers.database_from(name),
             schema=self._run if self._resources.accounts_table else None,
-            pool_most=min(self._settings.database.pool_size, POOL_MOST),
+            pool_most=pool_size(self._settings),
             kafka=self._kafka(name),
         )
         return Service(
             start_service(self._design, assignment, folder / f"{self._run}-{name}.log"), assignment.log
         )
 
-    async def _settle(self, topics: RunTopics, services: Mapping[str, Service]) -> None:
+    async def _settle(self, topics: RunTopics | None) -> None:
         """Wait until the copies have everything and no service has noted anything for a while."""
         deadline_ns = now_ns() + _SETTLE_TIMEOUT_NS
         sizes: list[int] = []
         since_ns = now_ns()
         try:
             while now_ns() < deadline_ns:
-                for service in services.values():
-                    service.check()
-                seen = [service.size for service in services.values()]
-                if seen != sizes or not await topics.caught_up():
+                seen = [service.size for service in self._services.values()]
+                if seen != sizes or (topics is not None and not await topics.caught_up()):
                     sizes, since_ns = seen, now_ns()
                 elif now_ns() - since_ns > _QUIET_NS:
                     return
@@ -336,11 +340,6 @@ class _LiveWorld:
         self._history.notes.append(
             f"the services were still at work {_SETTLE_TIMEOUT_NS // 10**9} s after the last answer"
         )
-
-    def _through_link(self, region: str) -> DatabaseServer:
-        database = self._servers.database
-        port = self._servers.links.port(region, DATABASE)
-        return DatabaseServer("127.0.0.1", port, database.user, database.database, database.password)
 
     async def _rehearse(self, sandbox: Sandbox, clients: Mapping[str, LiveRegion]) -> None:
         """Let every open connection do every kind of operation once, on accounts that are then removed.
@@ -371,38 +370,35 @@ class _LiveWorld:
 
     # -- the run -----------------------------------------------------------------------------------
 
-    async def _kill(self, kill: KillService, services: dict[str, Service]) -> None:
+    async def _kill(self, kill: KillService) -> None:
         """Kill a service and start it again. No await lies between: who watches sees no dead service."""
-        await asyncio.sleep(max(0, self._start_ns + kill.at_ns - now_ns()) / 1e9)
-        services[kill.region].child.kill()
-        services[kill.region] = self._service(kill.region)
+        await self._until(kill.at_ns)
+        self._services[kill.region].child.kill()
+        self._services[kill.region] = self._service(kill.region)
         self._history.count("service_kills")
 
-    async def _operate(self, clients: Mapping[str, LiveRegion], services: dict[str, Service]) -> None:
-        """Let each client begin its operation at its time, and wait for all answers."""
-        tasks: list[asyncio.Task[None]] = [asyncio.create_task(self._watch(services))]
-        kills = [asyncio.create_task(self._kill(kill, services)) for kill in self._kills]
+    async def _operate(self, clients: Mapping[str, LiveRegion]) -> None:
+        """Let each client begin its operation at its time, and wait for all answers.
+
+        What a client's task ends with that is no outcome ends the run at once: it is a bug.
+        """
         try:
-            for op in self._workload:
-                wait_ns = self._start_ns + op.at_ns - now_ns()
-                if wait_ns > 0:
-                    await asyncio.sleep(wait_ns / 1e9)
-                _raise_first(tasks)
-                tasks.append(asyncio.create_task(self._client(op, clients[op.region])))
-            await _all_but_first([*tasks, *kills])
+            async with asyncio.TaskGroup() as tasks:
+                for kill in self._kills:
+                    tasks.create_task(self._kill(kill))
+                for op in self._workload:
+                    await self._until(op.at_ns)
+                    tasks.create_task(self._client(op, clients[op.region]))
         except asyncio.CancelledError:
             self._history.notes.append(INTERRUPTED)
-        finally:
-            for task in (*tasks, *kills):
-                task.cancel()
-            await asyncio.gather(*tasks, *kills, return_exceptions=True)
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
-    async def _watch(self, services: Mapping[str, Service]) -> None:
-        """Raise where a service has ended with an error: its clients would wait in vain."""
-        while True:
-            for service in services.values():
-                service.check()
-            await asyncio.sleep(_WATCH_S)
+    async def _until(self, at_ns: int) -> None:
+        """Wait for a time of the run."""
+        wait_ns = self._start_ns + at_ns - now_ns()
+        if wait_ns > 0:
+            await asyncio.sleep(wait_ns / 1e9)
 
     async def _client(self, op: Operation, region: LiveRegion) -> None:
         """One client: invoke, decide, write down what it was told."""
@@ -438,16 +434,6 @@ class _LiveWorld:
             return Unknown("the connection was closed")
 
 
-async def _all_but_first(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Wait for all clients, or for the first error; the first task watches the services and never ends."""
-    watch, *clients = tasks
-    waiting = set(clients)
-    while waiting:
-        done, _ = await asyncio.wait({watch, *waiting}, return_when=asyncio.FIRST_COMPLETED)
-        _raise_first([*done])
-        waiting -= done
-
-
 @dataclass(frozen=True, slots=True)
 class Service:
     """A region's service process, and the file of its events."""
@@ -477,11 +463,6 @@ class Service:
             return 0
 
 
-def _end_all(services: Mapping[str, Service]) -> None:
-    for service in services.values():
-        service.child.kill()
-
-
 def _as_kind(op: Operation, kind: Kind, round_: int, accounts: int) -> Operation:
     """The same rehearsal as another kind of operation, with an id that none had before."""
     return Operation(
@@ -493,13 +474,6 @@ def _as_kind(op: Operation, kind: Kind, round_: int, accounts: int) -> Operation
         0 if kind is Kind.READ else op.amount_cents,
         op.to_account if kind is Kind.TRANSFER else None,
     )
-
-
-def _raise_first(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Raise what a client's task ended with, where it is no outcome: a run with a bug need not go on."""
-    for task in tasks:
-        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-            raise error
 
 
 def _cents(balance: Decimal | None) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -37,20 +38,14 @@ class VirtualClock:
         return EPOCH_NS + self._recorder.clock_ns()
 
 
+@dataclass(frozen=True, slots=True)
 class Places:
     """Which regions there are and what they begin with: the same for every region of a run."""
 
-    def __init__(
-        self,
-        regions: Sequence[str],
-        client_regions: Sequence[str],
-        leader: str,
-        opening: Mapping[int, Decimal],
-    ) -> None:
-        self.regions = regions
-        self.client_regions = client_regions
-        self.leader = leader
-        self.opening = opening
+    regions: tuple[str, ...]
+    client_regions: tuple[str, ...]
+    leader: str
+    opening: Mapping[int, Decimal]
 
 
 class VirtualRegion:
@@ -67,8 +62,8 @@ class VirtualRegion:
         open_store: Callable[[str], RegionStore] | None,
     ) -> None:
         self.name = name
-        self.regions = places.regions
-        self.client_regions = places.client_regions
+        self.regions: Sequence[str] = places.regions
+        self.client_regions: Sequence[str] = places.client_regions
         self.leader = places.leader
         self.opening_balances = places.opening
         self.clock = VirtualClock(recorder)

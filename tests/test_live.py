@@ -1,0 +1,190 @@
+"""``arbsim live`` without servers: what is kept however it ends, exit codes, and the model's word beside the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from arbsim import live
+from arbsim.cli.app import _run_app as run_app
+from arbsim.designs import catalogue
+from arbsim.history import History
+from arbsim.results import LinkFacts, ServerFacts
+from arbsim.worlds.virtual.world import run_design as run_model
+
+SCENARIO = """\
+name: short
+regions:
+  east: {location: us-east-1}
+  west: {location: us-west-2}
+database: {dialect: postgres, leader: east, pool_size: 100000}
+accounts: {1: 100.00}
+workload:
+  operations:
+    - {at: 0 ms, region: west, withdraw: 60.00, account: 1}
+    - {at: 5 ms, region: east, withdraw: 70.00, account: 1}
+designs: [db/atomic-update, db/serializable, db/select-then-update]
+"""
+
+Step = Callable[[], object]
+
+
+def nothing() -> None:
+    """A step that goes as it should."""
+
+
+class Machine:
+    """Stands in for real servers: the model's own histories, and what is to go wrong before each."""
+
+    def __init__(self) -> None:
+        self.live: dict[str, Step] = {}
+        self.model: dict[str, Step] = {}
+
+    def run_live(
+        self, design: Any, card: Any, workload: Any, settings: Any, servers: Any, run: str
+    ) -> History:
+        self.live.get(card.name, nothing)()
+        return run_model(design, card, workload, settings)
+
+    def run_model(self, design: Any, card: Any, workload: Any, settings: Any) -> History:
+        self.model.get(card.name, nothing)()
+        return run_model(design, card, workload, settings)
+
+
+@pytest.fixture(name="machine")
+def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    machine = Machine()
+    servers = SimpleNamespace(kafka=None, no_kafka="none here", database=None, check=nothing)
+    database = ServerFacts(name="database", product="PostgreSQL", version="18.6", settings={"fsync": "off"})
+    links = (LinkFacts(region="east", server="database", round_trip_ms=1.0, measured_ms=1.5),)
+
+    @contextmanager
+    def stack(settings: object, needs: object, waiting_for: object) -> Iterator[object]:
+        yield SimpleNamespace(servers=servers, facts=(database,), links=links)
+
+    async def levels(database: object) -> dict[str, str]:
+        return {"READ COMMITTED in force": "read committed"}
+
+    monkeypatch.setattr(live, "local_stack", stack)
+    monkeypatch.setattr(live, "isolation_levels", levels)
+    monkeypatch.setattr(live, "run_design", machine.run_live)
+    monkeypatch.setattr(live, "run_model", machine.run_model)
+    (tmp_path / "short.yaml").write_text(SCENARIO, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return machine
+
+
+def results() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(Path("reports/short_live/results.json").read_text(encoding="utf-8"))
+    return document
+
+
+def raises(error: BaseException) -> Step:
+    def step() -> None:
+        raise error
+
+    return step
+
+
+def test_a_run_is_judged_with_the_model_s_word_beside_it(machine: Machine) -> None:
+    assert run_app(["live", "short.yaml"], as_json=False) == 0
+    told = results()
+    assert told["manifest"]["world"] == "live"
+    assert list(told["live"]["simulated"]) == list(told["designs"])
+    assert told["live"]["servers"][0]["settings"] == {
+        "fsync": "off",
+        "READ COMMITTED in force": "read committed",
+    }
+
+
+def test_json_is_one_document_on_stdout(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_app(["live", "short.yaml", "--json"], as_json=True) == 0
+    told = capsys.readouterr()
+    assert list(json.loads(told.out)["designs"]) == [
+        "db/atomic-update",
+        "db/serializable",
+        "db/select-then-update",
+    ]
+    assert told.err == ""
+
+
+def test_whether_server_and_model_say_the_same_is_told(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def another_way(design: Any, card: Any, workload: Any, settings: Any) -> History:
+        return run_model(catalogue()["db/atomic-update"](), card, workload, settings)
+
+    monkeypatch.setattr(live, "run_model", another_way)
+    run_app(["live", "short.yaml"], as_json=False)
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith(" ! ")]
+    assert len(told) == 1
+    assert told[0].startswith(" ! db/select-then-update: live violated (")
+    page = Path("reports/short_live/report.md").read_text(encoding="utf-8")
+    assert [line.rsplit("|", 2)[1] for line in page.splitlines() if line.endswith(("| yes |", "| no |"))] == [
+        " yes ",
+        " yes ",
+        " no ",
+    ]
+
+
+def test_a_design_that_fails_on_the_model_does_not_throw_the_live_run_away(machine: Machine) -> None:
+    machine.model["db/serializable"] = raises(ValueError("a bug of the model"))
+    assert run_app(["live", "short.yaml"], as_json=False) == 0
+    told = results()
+    assert len(told["designs"]) == 3
+    assert list(told["live"]["simulated"]) == ["db/atomic-update", "db/select-then-update"]
+
+
+@pytest.mark.parametrize("where", ["live", "model"])
+def test_ctrl_c_is_130_and_keeps_what_was_judged(
+    where: str, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    getattr(machine, where)["db/serializable"] = raises(KeyboardInterrupt())
+    with pytest.raises(SystemExit) as left:
+        run_app(["live", "short.yaml"], as_json=False)
+    assert left.value.code == 130
+    told = results()
+    assert len(told["designs"]) == {"live": 1, "model": 3}[where]
+    assert list(told["live"]["simulated"]) == ["db/atomic-update"]
+    assert capsys.readouterr().err.startswith(
+        "Interrupted. What happened so far: reports/short_live/report.html"
+    )
+
+
+def test_ctrl_c_before_anything_was_judged_is_130_and_writes_nothing(machine: Machine) -> None:
+    machine.live["db/atomic-update"] = raises(KeyboardInterrupt())
+    assert run_app(["live", "short.yaml"], as_json=False) == 130
+    assert not Path("reports").exists()
+
+
+def test_a_server_that_goes_is_4_and_what_was_judged_before_is_kept(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.live["db/select-then-update"] = raises(live.ServerUnavailable("PostgreSQL ended with status 1"))
+    assert run_app(["live", "short.yaml"], as_json=False) == 4
+    assert list(results()["designs"]) == ["db/atomic-update", "db/serializable"]
+    told = capsys.readouterr().err
+    assert "error: PostgreSQL ended with status 1\nWhat was judged before: reports/short_live" in told
+
+
+def test_a_server_that_never_came_is_4_and_writes_nothing(machine: Machine) -> None:
+    machine.live["db/atomic-update"] = raises(live.ServerUnavailable("PostgreSQL did not start"))
+    assert run_app(["live", "short.yaml"], as_json=False) == 4
+    assert not Path("reports").exists()
+
+
+def test_an_expectation_of_a_design_that_no_server_stands_for_is_undecided(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_bus = SCENARIO.replace("designs: [", "designs: [bus/single-writer, ")
+    expected = "expect:\n  bus/single-writer: {verdict: not-violated}\n"
+    Path("short.yaml").write_text(with_bus + expected, encoding="utf-8")
+    assert run_app(["live", "short.yaml"], as_json=False) == 3
+    assert results()["live"]["not_run"] == {"bus/single-writer": "it needs Kafka: none here"}
+    assert "none here" in capsys.readouterr().out
