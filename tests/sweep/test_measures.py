@@ -35,7 +35,6 @@ def numbers(
     return {
         "verdict": verdict,
         "against": more.get("against", 0),
-        "outcomes": [6, 0, 0, 0],
         "found": {kind: list(pair) for kind, pair in (found or {}).items()},
         "wrong": more.get("wrong", 0),
         "waits": {str(bucket_of(wait_ms * 1_000_000)): 6},
@@ -204,10 +203,9 @@ def test_lag_over_gap_is_the_longest_way_of_news_times_the_rate_on_the_hottest_a
 
 
 def test_two_values_that_cannot_stand_together_are_refused_with_both() -> None:
-    text = TINY.replace("seed: 7", "seed: 7")
     sweep = "{vary: {workload.amounts.from: [1.00, 50.00], workload.amounts.to: [40.00, 60.00]}}"
     with pytest.raises(PlanError, match=r"amounts.from 50.00, workload.amounts.to 40.00: from is greater"):
-        tiny_plan(sweep, text)
+        tiny_plan(sweep)
 
 
 def test_the_table_has_a_row_for_every_point_design_and_measure() -> None:
@@ -248,6 +246,11 @@ def test_where_there_is_no_interval_it_is_said_why() -> None:
 def test_few_replications_are_a_caveat() -> None:
     found = results(pair(numbers(), numbers()))
     assert words.caveats(found)[-1].startswith("Some points have only 1 replication: below 20")
+
+
+def test_one_replication_is_told_in_the_singular() -> None:
+    one = results(pair(numbers(), numbers()))
+    assert words.scope(one).startswith("1 point, 1 replication of 2 designs at each, seeds 7 to 7;")
 
 
 def test_a_chart_names_the_levels_that_have_figures_where_another_has_none() -> None:

@@ -22,15 +22,15 @@ def render(results: Results) -> str:
 
 
 def _lines(results: Results) -> Iterator[str]:
-    yield from _wrapped(
+    yield from wrapped(
         f"{clean(results.name)}: {clean(results.question)}" if results.question else clean(results.name)
     )
-    yield from _wrapped(f"{_operations(results)}, seed {results.manifest.seed}, {live.world(results)}")
+    yield from wrapped(f"{_operations(results)}, seed {results.manifest.seed}, {live.world(results)}")
     yield ""
     yield words.headline(results)
     yield from _table(results)
     for reason, names in words.inconclusive(results).items():
-        yield from _item(" ?", f"inconclusive: {', '.join(map(clean, names))}: {reason}")
+        yield from item(" ?", f"inconclusive: {', '.join(map(clean, names))}: {reason}")
     yield from _balances(results)
     yield from _not_run(results)
     yield f"Unexplained money: {words.unexplained(results)}"
@@ -38,7 +38,7 @@ def _lines(results: Results) -> Iterator[str]:
     yield from _expectations(results)
     for caution in words.gathered(results.warnings):
         about = f"{', '.join(map(clean, caution.designs))}: " if caution.designs else ""
-        yield from _item(f"warn[{caution.id}]", f"{about}{clean(caution.text)}. {clean(caution.next_step)}")
+        yield from item(f"warn[{caution.id}]", f"{about}{clean(caution.text)}. {clean(caution.next_step)}")
     yield from _pointer(results)
     yield f"Replay: {clean(results.manifest.replay)}"
 
@@ -60,7 +60,7 @@ def _operations(results: Results) -> str:
 
 
 def _table(results: Results) -> Iterator[str]:
-    names = {name: _fit(clean(name)) for name in results.designs}
+    names = {name: fit(clean(name), LONGEST_NAME) for name in results.designs}
     width = max((len(name) for name in names.values()), default=0)
     yield f" {'design':{width}}  {'verdict':14} {'evidence':8} {'overdraft':>9} {'lost':>5} {'p99 ms':>8}"
     for name, result in results.designs.items():
@@ -71,8 +71,9 @@ def _table(results: Results) -> Iterator[str]:
         )
 
 
-def _fit(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "~"
+def fit(text: str, width: int) -> str:
+    """The text, cut off where it is longer than the width."""
+    return text if len(text) <= width else text[: width - 1] + "~"
 
 
 def _balances(results: Results) -> Iterator[str]:
@@ -82,7 +83,7 @@ def _balances(results: Results) -> Iterator[str]:
     yield f"Final balances against what was accepted ({total - wrong} equal, not shown)"
     told = [line for name, result in results.designs.items() for line in _wrong(results, name, result)]
     for line in told[:MOST_LINES]:
-        yield from _item(" ~", line)
+        yield from item(" ~", line)
     if len(told) > MOST_LINES:
         yield f" ~ and {len(told) - MOST_LINES} more designs: see the report"
 
@@ -104,10 +105,10 @@ def _wrong(results: Results, name: str, result: DesignResult) -> Iterator[str]:
 def _not_run(results: Results) -> Iterator[str]:
     if isinstance(results, LiveResults):
         for name, reason in results.live.not_run.items():
-            yield from _item(" -", f"{clean(name)} was not run: {reason}")
+            yield from item(" -", f"{clean(name)} was not run: {reason}")
         for row in live.side_by_side(results):
             if row[-1] == "no":
-                yield from _item(" !", f"{clean(row[0])}: live {row[1]}, the model says {row[2]}")
+                yield from item(" !", f"{clean(row[0])}: live {row[1]}, the model says {row[2]}")
 
 
 def _contention(results: Results) -> Iterator[str]:
@@ -128,14 +129,15 @@ def _expectations(results: Results) -> Iterator[str]:
     for one in results.expectations:
         if one.status != "met":
             what = f"{clean(one.design)}: {clean(one.what)}: expected {clean(one.expected)}"
-            yield from _item(f" {one.status}", f"{what}, observed {clean(one.observed)}")
+            yield from item(f" {one.status}", f"{what}, observed {clean(one.observed)}")
 
 
-def _item(mark: str, text: str) -> Iterator[str]:
+def item(mark: str, text: str) -> Iterator[str]:
     """A line with a mark in front; its continuation is indented."""
     indent = " " * (len(mark) + 1)
     yield from wrap(text, WIDTH, initial_indent=f"{mark} ", subsequent_indent=indent, break_on_hyphens=False)
 
 
-def _wrapped(text: str) -> Iterator[str]:
-    yield from wrap(text, WIDTH, break_on_hyphens=False)
+def wrapped(text: str, indent: str = "") -> Iterator[str]:
+    """Lines of 80 columns; all but the first are indented."""
+    yield from wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)

@@ -7,11 +7,11 @@ from textwrap import wrap
 
 from arbsim.explanation import ExplainedStep, Explanation, Side
 from arbsim.report import story
+from arbsim.report.console import WIDTH, fit, wrapped
 from arbsim.report.words import clean
 from arbsim.results import Results
 from arbsim.steps import StepKind
 
-WIDTH = 80
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _GLYPHS = {"refusal": "x", "stale-read": "?", "decision": "!"}
 
@@ -25,27 +25,23 @@ def _lines(results: Results, name: str) -> Iterator[str]:
     explanation = results.designs[name].explanation
     assert explanation is not None
     proof = story.proof(results, name)
-    yield from _wrapped(f"Claim. {proof.claim}")
+    yield from wrapped(f"Claim. {proof.claim}")
     yield ""
     for sentence in proof.given:
-        yield from _wrapped(sentence)
+        yield from wrapped(sentence)
     for number, sentence in enumerate(proof.steps, start=1):
-        yield from _wrapped(f"{number}. {sentence}", "   ")
+        yield from wrapped(f"{number}. {sentence}", "   ")
     for sentence in proof.follows:
-        yield from _wrapped(sentence)
+        yield from wrapped(sentence)
     yield ""
     yield from _side(explanation, explanation.broken)
     if explanation.twin is not None:
         yield ""
         which = "its cure" if explanation.is_cure else "a design that holds"
-        yield from _wrapped(f"The same operations through {clean(explanation.twin.design)}, {which}.")
-        yield from _wrapped(story.saved(explanation))
+        yield from wrapped(f"The same operations through {clean(explanation.twin.design)}, {which}.")
+        yield from wrapped(story.saved(explanation))
         yield ""
         yield from _side(explanation, explanation.twin)
-
-
-def _wrapped(text: str, indent: str = "") -> Iterator[str]:
-    yield from wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _side(explanation: Explanation, side: Side) -> Iterator[str]:
@@ -60,7 +56,7 @@ def _side(explanation: Explanation, side: Side) -> Iterator[str]:
 def _picture(side: Side) -> Iterator[str]:
     """A line for each step: time runs down, messages run across to where they arrive."""
     letters = {lane.id: _letter(place) for place, lane in enumerate(side.lanes)}
-    yield from _wrapped(
+    yield from wrapped(
         "Lanes: "
         + ", ".join(f"{letters[lane.id]} {_bare(story.place(side, lane.id))}" for lane in side.lanes),
         "  ",
@@ -124,8 +120,8 @@ def _table(explanation: Explanation, side: Side) -> Iterator[str]:
     for step in side.steps:
         lane = lanes[step.lane]
         head = (
-            f"{step.number:>4} {step.time_ms:>9.3f}  {_fit(clean(lane.region), region):{region}}"
-            f" {_fit(story.actor(lane), actor):{actor}} "
+            f"{step.number:>4} {step.time_ms:>9.3f}  {fit(clean(lane.region), region):{region}}"
+            f" {fit(story.actor(lane), actor):{actor}} "
         )
         text = story.action(explanation, side, step)
         changes = [f"{clean(name)} believes {balance}" for name, balance in step.believed.items()]
@@ -138,7 +134,3 @@ def _table(explanation: Explanation, side: Side) -> Iterator[str]:
         yield from wrap(
             text, WIDTH, initial_indent=head, subsequent_indent=" " * indent, break_on_hyphens=False
         )
-
-
-def _fit(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "~"

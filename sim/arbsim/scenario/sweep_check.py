@@ -103,9 +103,11 @@ def check_sweep(
         except PydanticCustomError as error:
             yield _mistake(source, find(root, here), error)
             continue
+        earlier: set[str] = set()
         for number, text in enumerate(texts):
             node = find(root, here) if isinstance(values, Range) else find(root, (*here, number))
-            twice = fault("E106", f"{text} stands here twice") if text in texts[:number] else None
+            twice = fault("E106", f"{text} stands here twice") if text in earlier else None
+            earlier.add(text)
             wrong = twice or _wrong(base, place, text, trace)
             if wrong is not None:
                 yield _mistake(source, node, wrong)

@@ -121,6 +121,7 @@ class Runs:
         self.numbers = numbers
         self.operations = operations
         self._waits: tuple[Floats, Floats] | None = None
+        self._measured: dict[Measure, Measured] = {}
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -153,7 +154,12 @@ class Runs:
         return ABOUT[measure].form == "percentile" and not self.waits()[0].sum()
 
     def measure(self, measure: Measure) -> Measured:
-        """Return the estimate with its interval."""
+        """Return the estimate with its interval; it is worked out once."""
+        if measure not in self._measured:
+            self._measured[measure] = self._measure(measure)
+        return self._measured[measure]
+
+    def _measure(self, measure: Measure) -> Measured:
         if self.is_empty(measure):
             return NOTHING
         if ABOUT[measure].form == "rate":

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from arbsim.document import Part
 from arbsim.model import Agreement, Family, FindingKind
+from arbsim.scenario.sweeps import Measure
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -23,11 +25,7 @@ runs; nothing: there was nothing to measure.
 """
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Measured(_Part):
+class Measured(Part):
     """An estimate with its bounds at 95 % confidence."""
 
     estimate: float | None
@@ -37,7 +35,7 @@ class Measured(_Part):
     method: Method
 
 
-class Parameter(_Part):
+class Parameter(Part):
     """What the sweep varies: the name in the scenario, the full place, and the values."""
 
     path: str
@@ -45,7 +43,7 @@ class Parameter(_Part):
     values: tuple[str, ...]
 
 
-class Point(_Part):
+class Point(Part):
     """One combination of values. Replication i has the seed ``first_seed`` + i."""
 
     number: int
@@ -66,7 +64,7 @@ class Estimate(Measured):
 
     point: int
     design: str
-    measure: str
+    measure: Measure
     runs: int
     count: int | None = Field(description="violating runs, or what was counted in all runs together")
     inconclusive: int = Field(default=0, description="runs in which nothing was tested")
@@ -79,7 +77,7 @@ class Difference(Measured):
     point: int
     design: str
     baseline: str
-    measure: str
+    measure: Measure
     narrower: float | None = Field(
         description="how many times as wide the interval would be if the designs had run on different seeds"
     )
@@ -90,7 +88,7 @@ class Swing(Measured):
 
     parameter: str
     design: str
-    measure: str
+    measure: Measure
     lowest_at: str
     highest_at: str
 
@@ -104,14 +102,14 @@ class Level(Measured):
     count: int
 
 
-class Axis(_Part):
+class Axis(Part):
     """What the chart of rates has across: the ratio of lag and gap, or the values of a parameter."""
 
     name: str
     labels: tuple[str, ...] = Field(default=(), description="values of a parameter that has no numbers")
 
 
-class FrontierRow(_Part):
+class FrontierRow(Part):
     """A design over all points: how often it violates, and how long clients wait for their fate."""
 
     design: str
@@ -123,7 +121,7 @@ class FrontierRow(_Part):
     on_frontier_at: int = Field(description="at how many of the points, each by itself, that is so")
 
 
-class Threshold(_Part):
+class Threshold(Part):
     """Where a design stops looking safe along the axis; null where it does not happen in this sweep."""
 
     design: str
@@ -133,7 +131,7 @@ class Threshold(_Part):
     half_from: float | None = Field(description="from here on at least half of the runs violate")
 
 
-class FailedRun(_Part):
+class FailedRun(Part):
     """A replication that failed three times by itself."""
 
     point: int
@@ -142,7 +140,7 @@ class FailedRun(_Part):
     error: str
 
 
-class Witness(_Part):
+class Witness(Part):
     """The first run in which a design violated, at the first point at which one did."""
 
     design: str
@@ -151,7 +149,7 @@ class Witness(_Part):
     replay: str = Field(description="the command that runs it by itself")
 
 
-class BrokenClaim(_Part):
+class BrokenClaim(Part):
     """A design that broke what it claims to prevent."""
 
     design: str
@@ -163,7 +161,7 @@ class BrokenClaim(_Part):
     runs: int = Field(description="runs of the whole sweep in which it did")
 
 
-class SweepManifest(_Part):
+class SweepManifest(Part):
     """What reproduces this document."""
 
     arbsim: str
@@ -173,7 +171,7 @@ class SweepManifest(_Part):
     replay: str
 
 
-class SweepResults(_Part):
+class SweepResults(Part):
     """A sweep: every point, design and measure, each with its interval."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -182,7 +180,7 @@ class SweepResults(_Part):
     manifest: SweepManifest
     baseline: str
     precision: float | None
-    measures: tuple[str, ...]
+    measures: tuple[Measure, ...]
     parameters: tuple[Parameter, ...]
     points: tuple[Point, ...]
     estimates: tuple[Estimate, ...]

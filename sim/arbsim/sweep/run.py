@@ -31,8 +31,6 @@ class Progress:
     found: int
     points_done: int
     points: int
-    seconds: float
-    """What the replications took, on all workers together."""
 
 
 def run_sweep(
@@ -148,7 +146,6 @@ class _Work:
                 found=self._found,
                 points_done=self._points_done,
                 points=len(self.plan.points),
-                seconds=self._seconds,
             )
         )
 

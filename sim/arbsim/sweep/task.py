@@ -29,9 +29,9 @@ from arbsim.worlds.api import Design
 from arbsim.worlds.virtual.world import run_design
 
 Numbers = dict[str, Any]
-"""One design's run. ``verdict``; ``against``: it broke its own claim; ``outcomes``: accepted, rejected, failed,
-unknown; ``found``: kind of finding to count and cents, where there are any; ``wrong``: certainly wrong
-rejections; ``waits``: bucket of the time to fate to how many operations."""
+"""One design's run. ``verdict``; ``against``: it broke its own claim; ``found``: kind of finding to count and
+cents, where there are any; ``wrong``: certainly wrong rejections; ``waits``: bucket of the time to fate to how many
+operations."""
 
 Record = dict[str, Numbers]
 """One replication: numbers by design, in the scenario's order."""
@@ -131,11 +131,9 @@ def _data(base: str) -> Mapping[str, Any]:
 
 def numbers_of(history: History, result: DesignResult) -> Numbers:
     """Return what a sweep keeps of one run."""
-    outcomes = result.outcomes
     return {
         "verdict": result.verdict.value,
         "against": int(result.verdict is Verdict.VIOLATED and result.as_declared == "no"),
-        "outcomes": [outcomes.accepted, outcomes.rejected, outcomes.failed, outcomes.unknown],
         "found": {
             kind.value: [finding.count, int(finding.amount.replace(".", ""))]
             for kind, finding in result.findings.items()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from arbsim.audit.costs import ms
 from arbsim.audit.explain.account import AccountFacts, Asked
-from arbsim.audit.explain.story import Story, Told, story_of
+from arbsim.audit.explain.story import Story, Told, is_read, story_of
 from arbsim.audit.judge import money
 from arbsim.explanation import Decision, ExplainedLane, ExplainedStep, Mark, Side, Unseen
 from arbsim.history import History
@@ -167,16 +167,7 @@ def _decisions(facts: AccountFacts, story: Story, operations: Sequence[int]) -> 
         decided = next(
             (one.step for one in story.told if one.decides and one.step.operation == operation), None
         )
-        looked = next(
-            (
-                one.step
-                for one in story.told
-                if one.step.operation == operation
-                and one.step.kind in (StepKind.READ, StepKind.EXECUTED)
-                and (one.step.time_ns, one.step.row) == (read.time_ns, read.effect)
-            ),
-            None,
-        )
+        looked = next((one.step for one in story.told if is_read(one.step, operation, read)), None)
         lane = story.decided_by.get(operation)
         waits = (one.blocker for one in facts.history.waits() if one.operation == operation)
         found.append(

@@ -137,7 +137,7 @@ def _waits(told: list[Told]) -> list[Told]:
     return changed
 
 
-def _is_read(step: Step, operation: int, read: Read) -> bool:
+def is_read(step: Step, operation: int, read: Read) -> bool:
     """Whether this step is where the operation read what it was decided on."""
     return (
         step.kind in (StepKind.READ, StepKind.EXECUTED)
@@ -153,7 +153,7 @@ def _decider(told: Sequence[Told], operation: int, read: Read) -> Lane | None:
         step = one.step
         if step.operation == operation and step.kind is StepKind.BLOCKED and step.source is not None:
             source = step.source
-        if _is_read(step, operation, read):
+        if is_read(step, operation, read):
             return step.lane if step.kind is StepKind.READ else step.source or source
     return None
 
@@ -182,7 +182,7 @@ def _where_it_matters(
             continue
         if step.kind is StepKind.READ:
             read = reads.get(step.operation)
-            if read is None or step.operation in looked_up or not _is_read(step, step.operation, read):
+            if read is None or step.operation in looked_up or not is_read(step, step.operation, read):
                 continue
             looked_up.add(step.operation)
         kept.append(one)
@@ -204,7 +204,7 @@ def _where_it_matters(
 def _decisions(told: list[Told], reads: dict[int, Read], decided_by: dict[int, Lane]) -> list[Told]:
     """Mark where each operation is decided; an application that had asked a database decides when it goes on."""
     for operation, read in reads.items():
-        place = next((i for i, one in enumerate(told) if _is_read(one.step, operation, read)), None)
+        place = next((i for i, one in enumerate(told) if is_read(one.step, operation, read)), None)
         if place is None:
             continue
         step = told[place].step

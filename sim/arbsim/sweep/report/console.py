@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from textwrap import wrap
 
+from arbsim.report.console import fit, item, wrapped
 from arbsim.report.words import clean
 from arbsim.sweep.report import words
 from arbsim.sweep.results import FrontierRow, SweepResults
 
-WIDTH = 80
 LONGEST_NAME = 27
 MOST_LINES = 6
 
@@ -21,33 +20,33 @@ def render(results: SweepResults) -> str:
 
 def _lines(results: SweepResults) -> Iterator[str]:
     name = clean(results.name)
-    yield from _wrapped(f"{name}: {clean(results.question)}" if results.question else name)
-    yield from _wrapped(words.scope(results))
+    yield from wrapped(f"{name}: {clean(results.question)}" if results.question else name)
+    yield from wrapped(words.scope(results))
     yield ""
-    yield from _wrapped(words.headline(results))
+    yield from wrapped(words.headline(results))
     yield from _table(results.frontier)
     if results.thresholds:
-        yield from _wrapped(f"Violating runs along {results.axis.name}:")
+        yield from wrapped(f"Violating runs along {results.axis.name}:")
         for one in results.thresholds:
             if one.first_seen_at is not None:
-                yield from _item(" x", f"{clean(one.design)}: {words.threshold(one, results.axis)}")
+                yield from item(" x", f"{clean(one.design)}: {words.threshold(one, results.axis)}")
     moved = words.strongest(results)
     if moved:
         yield "What moves the result most"
         for swing in moved[:3]:
-            yield from _item(" ~", words.swing(swing))
+            yield from item(" ~", words.swing(swing))
     yield from _paired(results)
     for caveat in words.caveats(results)[len(words.CAVEATS) :]:
-        yield from _wrapped(caveat)
+        yield from wrapped(caveat)
     for claim in results.broken_claims:
         kinds = ", ".join(kind.value for kind in claim.kinds)
         text = f"{clean(claim.design)} broke its own claim ({kinds}) in {claim.runs:,} runs; the first: seed"
-        yield from _item(
+        yield from item(
             " broken", f"{text} {claim.seed} with {words.values(claim.values)}: {clean(claim.replay)}"
         )
     for failed in results.failed[:MOST_LINES]:
         what = f"seed {failed.seed} with {words.values(failed.values)}: {clean(failed.error)}"
-        yield from _item(" failed", what)
+        yield from item(" failed", what)
     if len(results.failed) > MOST_LINES:
         yield f" failed and {len(results.failed) - MOST_LINES:,} more: see sweep.json"
     for witness in results.witnesses[:MOST_LINES]:
@@ -60,7 +59,7 @@ def _lines(results: SweepResults) -> Iterator[str]:
 
 
 def _table(rows: tuple[FrontierRow, ...]) -> Iterator[str]:
-    names = {row.design: _fit(clean(row.design)) for row in rows}
+    names = {row.design: fit(clean(row.design), LONGEST_NAME) for row in rows}
     width = max((len(name) for name in names.values()), default=0)
     yield f"   {'design':{width}}  {'violating runs (95 %)':24}  p99 to fate, ms"
     for row in rows:
@@ -76,20 +75,7 @@ def _paired(results: SweepResults) -> Iterator[str]:
     narrower = sorted(one.narrower for one in results.differences if one.narrower is not None)
     if narrower:
         middle = words.number(narrower[(len(narrower) - 1) // 2])
-        yield from _wrapped(
+        yield from wrapped(
             f"Compared seed by seed with {clean(results.baseline)}: intervals of differences up to "
             f"{words.number(narrower[-1])} times as narrow (median {middle}) as with seeds of their own"
         )
-
-
-def _fit(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "~"
-
-
-def _item(mark: str, text: str) -> Iterator[str]:
-    indent = " " * (len(mark) + 1)
-    yield from wrap(text, WIDTH, initial_indent=f"{mark} ", subsequent_indent=indent, break_on_hyphens=False)
-
-
-def _wrapped(text: str) -> Iterator[str]:
-    yield from wrap(text, WIDTH, break_on_hyphens=False)

@@ -20,7 +20,7 @@ def render(results: SweepResults, charts: dict[str, Chart]) -> str:
     """Return the page."""
     style, script = asset("style.css") + SERIES_STYLE, asset("script.js")
     points = {point.number: point for point in results.points}
-    differences = [one for one in results.differences if one.measure in ("violated", "fate_p99")]
+    differences = [one for one in results.differences if one.measure in words.TWO]
     return (
         environment("arbsim.sweep.report")
         .get_template("sweep.html.jinja")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from arbsim.report.markdown import cell, code, escape, table
+from arbsim.scenario.sweeps import Measure
 from arbsim.sweep.measures import ABOUT
 from arbsim.sweep.report import words
 from arbsim.sweep.report.charts import Chart
 from arbsim.sweep.results import SweepResults
 
-TOLD = ("violated", "anomalies", "money_lost", "fate_p99")
+TOLD: tuple[Measure, ...] = ("violated", "anomalies", "money_lost", "fate_p99")
 """Measures that are told point by point; all of them are in estimates.csv."""
 
 MOST_ROWS = 200
@@ -90,7 +91,7 @@ def _estimates(results: SweepResults) -> Iterator[str]:
             told = []
             for measure in measures:
                 one = found[point.number, design, measure]
-                is_rate = ABOUT[words.known(measure)].form == "rate"
+                is_rate = ABOUT[measure].form == "rate"
                 told.append(words.rate(one, one.count, one.runs) if is_rate else words.value(one, measure))
             rows.append([*(escape(point.values[path]) for path in paths), cell(design), *told])
     head = [*(cell(path) for path in paths), "design", *(words.title(measure) for measure in measures)]
@@ -106,7 +107,7 @@ def _differences(results: SweepResults) -> Iterator[str]:
     yield "Rates in points of a percent. The last column says how many times as wide the interval would be if the"
     yield "designs had been run on seeds of their own.\n"
     points = {point.number: point for point in results.points}
-    told = [one for one in results.differences if one.measure in ("violated", "fate_p99")]
+    told = [one for one in results.differences if one.measure in words.TWO]
     rows = [
         [
             escape(words.values(points[one.point].values)),
@@ -125,7 +126,7 @@ def _manifest(results: SweepResults) -> Iterator[str]:
     manifest = results.manifest
     yield "## Measures\n"
     for measure in results.measures:
-        yield f"- **{escape(words.title(measure))}**: {escape(ABOUT[words.known(measure)].meaning)}"
+        yield f"- **{escape(words.title(measure))}**: {escape(ABOUT[measure].meaning)}"
     yield ""
     yield "## Manifest\n"
     yield f"- arbsim {manifest.arbsim}, seed {manifest.seed}"

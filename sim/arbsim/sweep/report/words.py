@@ -14,6 +14,9 @@ CAVEATS = (
 )
 
 
+TWO: tuple[Measure, Measure] = ("violated", "fate_p99")
+"""The measures by which designs are told apart: safety, and what it costs."""
+
 FEW = 20
 """Replications below which the bootstrap is rough."""
 
@@ -57,9 +60,9 @@ def rate(measured: Measured, count: int | None = None, runs: int | None = None) 
     return f"{counted}{percent(measured.estimate)}{_bounds(measured, 100)}{alike}"
 
 
-def value(measured: Measured, measure: str) -> str:
+def value(measured: Measured, measure: Measure) -> str:
     """A number of any measure with its interval."""
-    if ABOUT[known(measure)].form == "rate":
+    if ABOUT[measure].form == "rate":
         return rate(measured)
     if measured.estimate is None:
         return "-"
@@ -70,11 +73,11 @@ def value(measured: Measured, measure: str) -> str:
     return number(measured.estimate) + _bounds(measured, 1)
 
 
-def difference(measured: Measured, measure: str) -> str:
+def difference(measured: Measured, measure: Measure) -> str:
     """A difference with its interval; of rates in points of a percent."""
     if measured.estimate is None:
         return "-"
-    scale = 100 if ABOUT[known(measure)].form == "rate" else 1
+    scale = 100 if ABOUT[measure].form == "rate" else 1
     sign = "+" if measured.estimate > 0 else ""
     if measured.method in ("none-seen", "all-alike"):
         return f"{sign}{number(scale * measured.estimate)} (in every run)"
@@ -87,14 +90,9 @@ def _bounds(measured: Measured, scale: int) -> str:
     return f" ({number(scale * measured.low)} to {number(scale * measured.high)})"
 
 
-def known(measure: str) -> Measure:
-    """The measure of this name."""
-    return next(name for name in ABOUT if name == measure)
-
-
-def title(measure: str) -> str:
+def title(measure: Measure) -> str:
     """A measure with its unit."""
-    about = ABOUT[known(measure)]
+    about = ABOUT[measure]
     return f"{about.title}, {about.unit}"
 
 
@@ -102,11 +100,11 @@ def scope(results: SweepResults) -> str:
     """How much was run, in one sentence."""
     counts = [point.replications for point in results.points]
     low, high = min(counts, default=0), max(counts, default=0)
-    each = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    each = _of(high, "replication") if low == high else f"{low:,} to {_of(high, 'replication')}"
     designs = len({one.design for one in results.frontier})
     last = max((point.last_seed for point in results.points), default=results.manifest.seed)
     return (
-        f"{_of(len(results.points), 'point')}, {each} replications of {_of(designs, 'design')} at each, "
+        f"{_of(len(results.points), 'point')}, {each} of {_of(designs, 'design')} at each, "
         f"seeds {results.manifest.seed} to {last}; the same seeds everywhere"
     )
 
@@ -149,7 +147,7 @@ def threshold(one: Threshold, axis: Axis) -> str:
 
 def strongest(results: SweepResults) -> list[Swing]:
     """What moves the rate of violating runs, the strongest first; where nothing does, the time to fate."""
-    for measure in ("violated", "fate_p99"):
+    for measure in TWO:
         moved = [one for one in results.sensitivity if one.measure == measure and one.estimate]
         if moved:
             return sorted(moved, key=lambda one: -(one.estimate or 0))
@@ -158,9 +156,9 @@ def strongest(results: SweepResults) -> list[Swing]:
 
 def swing(one: Swing) -> str:
     """How far a parameter moves a measure."""
-    unit = "points" if ABOUT[known(one.measure)].form == "rate" else ABOUT[known(one.measure)].unit
+    unit = "points" if ABOUT[one.measure].form == "rate" else ABOUT[one.measure].unit
     return (
-        f"{clean(one.parameter)} moves {ABOUT[known(one.measure)].title} of {clean(one.design)} by "
+        f"{clean(one.parameter)} moves {ABOUT[one.measure].title} of {clean(one.design)} by "
         f"{difference(one, one.measure).lstrip('+')} {unit}: lowest at {clean(one.lowest_at)}, "
         f"highest at {clean(one.highest_at)}"
     )
