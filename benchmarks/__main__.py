@@ -6,7 +6,15 @@ import json
 import sys
 from typing import Any
 
-from benchmarks.measures import check_scenario, cold_cpu_s, events_of, flatness, hot_account
+from benchmarks.measures import (
+    check_scenario,
+    cold_cpu_s,
+    events_of,
+    flatness,
+    hot_account,
+    kernel_over_bare,
+    where_time_goes,
+)
 from benchmarks.peer import peer
 from benchmarks.schedules import schedules
 from benchmarks.sweeps import memory, parallel, starting
@@ -27,6 +35,11 @@ def main() -> None:
     for name in hot_account(100).designs:
         print(name, file=sys.stderr)
         figures["hot_account"][name] = events_of(name, 100_000 // share)
+    print("where time goes", file=sys.stderr)
+    figures["kernel_times_bare_simpy"] = kernel_over_bare(1_000_000 // share, 30)
+    figures["where_time_goes"] = {
+        name: where_time_goes(name, 10_000 // share) for name in ("db/atomic-update", "bus/single-writer")
+    }
     print("flatness", file=sys.stderr)
     figures["flatness"] = flatness("db/atomic-update", 10_000, 1_000_000 // share)
     print("random schedules", file=sys.stderr)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import cProfile
+import pstats
 import random
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,6 +115,59 @@ def bare_simpy_s(events: int, processes: int) -> float:
     for _ in range(events):
         environment.step()
     return time.process_time() - start
+
+
+def kernel_over_bare(events: int, processes: int) -> float:
+    """CPU seconds of the same loop by coroutines on arbsim's event loop, over those of bare SimPy."""
+    kernel = Kernel()
+    delays = [random.Random(1).randrange(1, 1000) for _ in range(997)]
+
+    async def wait(number: int) -> None:
+        place = number
+        while True:
+            place = (place + 1) % 997
+            await kernel.sleep_ns(delays[place])
+
+    for number in range(processes):
+        kernel.spawn(wait(number))
+    for _ in range(processes):
+        kernel.step()
+    start = time.process_time()
+    for _ in range(events):
+        kernel.step()
+    return round((time.process_time() - start) / bare_simpy_s(events, processes), 2)
+
+
+PARTS = (
+    ("simpy", "event loop"),
+    ("virtual/kernel.py", "event loop"),
+    ("virtual/sql/", "SQL engine"),
+    ("virtual/database.py", "database: connections, commits, quorums"),
+    ("virtual/kafka/", "Kafka"),
+    ("virtual/network.py", "network and its weather"),
+    ("virtual/draws.py", "network and its weather"),
+    ("virtual/recorder.py", "history"),
+    ("arbsim/history.py", "history"),
+    ("arbsim/designs/", "designs"),
+)
+
+
+def where_time_goes(name: str, operations: int) -> dict[str, float]:
+    """Shares of a run's time by part, by profile; what is built in counts where it is called from."""
+    load = hot_account(operations)
+    card, profile = card_of(name, load.designs[name]), cProfile.Profile()
+    profile.runcall(virtual.run_design, load.designs[name], card, load.workload, load.settings)
+    spent: Counter[str] = Counter()
+    stats: Any = pstats.Stats(profile)
+    for (file, *_), row in stats.stats.items():
+        callers = row[-1] if file.startswith(("~", "<")) else {}
+        for caller, part in callers.items() or [((file,), row)]:
+            spent[_part(caller[0])] += part[2]
+    return {part: round(seconds / spent.total(), 2) for part, seconds in spent.most_common()}
+
+
+def _part(file: str) -> str:
+    return next((part for place, part in PARTS if place in file), "the rest")
 
 
 def run_s(name: str, design: Design, load: Load) -> tuple[float, History]:

@@ -115,7 +115,11 @@ def memory(operations: int) -> dict[str, float]:
         "from arbsim.sweep.task import record_of\n"
         f"plan = plan_of({operations}, 'db/atomic-update', 'kafka.mirror_lag: [5 ms]', 1)\n"
         "record_of(plan.setting, plan.unit(0, 0))\n"
+        "import resource\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
-    peak_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    peak_kib = int(done.stdout)
     return {"operations": operations, "peak_mib": round(peak_kib / 1024)}
