@@ -206,6 +206,10 @@ class ChoiceKernel(Kernel):
         """Return a Future; who sets it and who awaits it touch it."""
         return SharedFuture(self)
 
+    def latch(self) -> Future[Any]:
+        """Return a Future that is set and awaited in any order with the same end."""
+        return Latch(self)
+
     def spawn(self, coroutine: Coroutine[Any, Any, T], trace: Trace | None = None) -> Task[T]:
         """Run a coroutine in a group of its own."""
         task = GroupTask(self, coroutine, trace or self.trace, self.mark())
@@ -336,7 +340,7 @@ class ChoiceKernel(Kernel):
     def _touches_nothing_shared(self, event: Event) -> tuple[int, object] | None:
         """The group and the place in the code of a sleeper that is thought to touch nothing shared when it wakes."""
         callbacks = event.callbacks
-        if not callbacks or self._place is None or self.learned.nothing_at_once:
+        if not callbacks or self._place is None or self.learned.nothing_at_once or isinstance(event, Gate):
             return None
         task = getattr(callbacks[0], "__self__", None)
         if not isinstance(task, GroupTask) or not task.alone or task.group in self._crowded:
@@ -371,15 +375,33 @@ class ChoiceKernel(Kernel):
             raise event._value
 
 
+class Gate(Timer):
+    """A wait for something to be there; going on is a step of its own.
+
+    ``ready`` tells whether it is there, ``openers`` the places of the steps without which it would not be.
+    """
+
+    def __init__(
+        self, kernel: Kernel, ready: Callable[[], bool], openers: Callable[[], Iterable[int]]
+    ) -> None:
+        self.ready = ready
+        self.openers = openers
+        super().__init__(kernel, 1)
+
+
 def _readiness(event: Event) -> Callable[[], bool] | None:
     """What tells whether a step would find something to do; None where it always does."""
-    return getattr(event.callbacks[0], "ready", None) if event.callbacks else None
+    return getattr(_who_knows(event), "ready", None)
 
 
 def _openers(event: Event) -> Iterable[int]:
     """The places of the steps without which a step would have found nothing to do, as far as that is known."""
-    openers = getattr(event.callbacks[0], "openers", None) if event.callbacks else None
+    openers = getattr(_who_knows(event), "openers", None)
     return () if openers is None else [place for place in openers() if place >= 0]
+
+
+def _who_knows(event: Event) -> object:
+    return event if isinstance(event, Gate) or not event.callbacks else event.callbacks[0]
 
 
 class GroupTask(Task[T]):
@@ -437,6 +459,35 @@ class SharedFuture(Future[T]):
     def __await__(self) -> Any:
         self.env.touch(self.mark)  # type: ignore[attr-defined]
         return super().__await__()
+
+
+class Latch(Future[T]):
+    """A Future whose setting and awaiting commute: going on is a step that comes after both."""
+
+    def __init__(self, kernel: ChoiceKernel) -> None:
+        super().__init__(kernel)
+        self._choices = kernel
+        self._mark = kernel.mark()
+        self.set_at = -1
+
+    def set(self, value: T | Raised) -> None:
+        """Deliver the value."""
+        self._choices.touch(self._mark)
+        self._ok, self._value = True, value
+        self.set_at = self._choices.place
+
+    def is_set(self) -> bool:
+        """Whether the value is there, as a gate asks."""
+        self._choices.touch(self._mark, write=False)
+        return self.done
+
+    def __await__(self) -> Any:
+        yield Gate(self._choices, self.is_set, lambda: (self.set_at,))
+        self._choices.touch(self._mark, write=False)
+        value = self._value
+        if type(value) is Raised:
+            raise value.error
+        return value
 
 
 class AnyTimeDeadline(Deadline):

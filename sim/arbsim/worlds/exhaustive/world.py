@@ -18,7 +18,7 @@ from arbsim.worlds.exhaustive.steps import Step
 from arbsim.worlds.virtual.draws import Draws
 from arbsim.worlds.virtual.kernel import Kernel, Trace
 from arbsim.worlds.virtual.network import Channel, Network
-from arbsim.worlds.virtual.region import VirtualRegion
+from arbsim.worlds.virtual.region import Messaging, VirtualRegion
 from arbsim.worlds.virtual.settings import DatabaseSettings, Settings
 from arbsim.worlds.virtual.sql.engine import Engine
 from arbsim.worlds.virtual.world import _EPOCH, VirtualWorld
@@ -75,6 +75,13 @@ class ChoiceWorld(VirtualWorld):
         )
 
     universe_type = ChoiceUniverse
+
+    def _messaging(self, region: str) -> Messaging | None:
+        if self.clusters is not None:
+            from arbsim.worlds.exhaustive.kafka import ChoiceMessaging
+
+            self.messaging_type = ChoiceMessaging
+        return super()._messaging(region)
 
     def _empty_clusters(self) -> Clusters:
         from arbsim.worlds.exhaustive.kafka import ChoiceClusters

@@ -107,6 +107,10 @@ class Kernel(simpy.Environment):
         """Return a Future that is not done."""
         return Future(self)
 
+    def latch(self) -> Future[Any]:
+        """Return a Future that is set once, and that nobody asks whether it is set: who awaits it may come late."""
+        return self.future()
+
     def spawn(self, coroutine: Coroutine[Any, Any, T], trace: Trace | None = None) -> Task[T]:
         """Run a coroutine beside the others. It works on ``trace``, or on what its parent works on."""
         return Task(self, coroutine, trace or self.trace)

@@ -175,6 +175,8 @@ _SQL_TYPES: dict[type, str] = {
 class Messaging:
     """A region's way to the clusters for one role; each reply topic has one reader."""
 
+    replies_type = RepliesReader
+
     def __init__(
         self, kernel: Kernel, kafka: RegionKafka, region: str, is_ours: Callable[[int], bool]
     ) -> None:
@@ -190,6 +192,6 @@ class Messaging:
         place = (topic, cluster)
         self._kernel.touch(self._mark, write=place not in self._replies)
         if place not in self._replies:
-            reader = self._replies[place] = RepliesReader(self._kernel)
+            reader = self._replies[place] = self.replies_type(self._kernel)
             self._kernel.spawn(reader.read(self.kafka, topic, cluster, self._is_ours), Trace(0))
         return self._replies[place]

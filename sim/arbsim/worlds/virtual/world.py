@@ -108,6 +108,7 @@ class VirtualWorld:
         return Network(self.kernel, draws, settings.regions, settings.round_trip_ns, settings.jitter_ppm)
 
     universe_type = Universe
+    messaging_type = Messaging
 
     # -- what the design asked for ---------------------------------------------------------------------
 
@@ -201,7 +202,9 @@ class VirtualWorld:
 
         kafka = RegionKafka(self.clusters, region, self._stamps())
         operations = self.workload.operations
-        return Messaging(self.kernel, kafka, region, lambda number: operations[number - 1].region == region)
+        return self.messaging_type(
+            self.kernel, kafka, region, lambda number: operations[number - 1].region == region
+        )
 
     def _stamps(self) -> Callable[[], int]:
         """What gives records their timestamps, in milliseconds."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from arbsim.worlds.virtual.draws import purpose
 from arbsim.worlds.virtual.kafka.partition import Partition
@@ -123,7 +124,7 @@ class Group:
         self.members: list[Consumer] = []
         self._joined: list[Callable[[], None]] = []
         self._rebalancing = False
-        self.mark = cluster.kernel.mark()
+        self.mark = cluster.kernel.mark()  # members and generation; each offset is an object of its own
 
     def join(self, member: Consumer, then: Callable[[], None]) -> None:
         """Add a member; ``then`` is called when the rebalance is over and every member has its partitions."""
@@ -139,6 +140,20 @@ class Group:
             self.members.remove(member)
             if self.members:
                 self._begin()
+
+    def commit(self, offsets: Mapping[Any, int]) -> None:
+        """Store offsets by partition (anything with aiokafka's ``topic`` and ``partition``)."""
+        for place, at in offsets.items():
+            self._touch(place.topic, place.partition, write=True)
+            self.offsets[place.topic, place.partition] = at
+
+    def committed(self, topic: str, partition: int) -> int | None:
+        """The stored offset of a partition."""
+        self._touch(topic, partition, write=False)
+        return self.offsets.get((topic, partition))
+
+    def _touch(self, topic: str, partition: int, *, write: bool) -> None:
+        self.cluster.kernel.touch(self.mark, 1 + crc32(f"{topic}/{partition}".encode()), write=write)
 
     def _begin(self) -> None:
         if not self._rebalancing:

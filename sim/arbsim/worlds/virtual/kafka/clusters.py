@@ -21,6 +21,8 @@ class Clusters:
     """
 
     cluster_type = Cluster
+    producer_type = Producer
+    consumer_type = Consumer
 
     def __init__(
         self,
@@ -66,7 +68,10 @@ class Clusters:
             for target in self.regions:
                 if source != target:
                     self._by_name[target].create_topic(f"{source}.{topic}", partitions)
-                    self.kernel.spawn(mirror(self._by_name[source], self._by_name[target], topic))
+                    self._copy(self._by_name[source], self._by_name[target], topic)
+
+    def _copy(self, source: Cluster, target: Cluster, topic: str) -> None:
+        self.kernel.spawn(mirror(source, target, topic))
 
 
 async def mirror(source: Cluster, target: Cluster, topic: str) -> None:
@@ -109,10 +114,14 @@ class RegionKafka:
 
     def __init__(self, clusters: Clusters, region: str, clock_ms: Callable[[], int]) -> None:
         self._clusters = clusters
-        self._region = region
+        self.region = region
         self._clock_ms = clock_ms
         self._producers: dict[tuple[Any, ...], Producer] = {}
         self._mark = clusters.kernel.mark()
+
+    def cluster(self, name: str) -> Cluster:
+        """The cluster that this region means by a name."""
+        return self._clusters.of(name, self.region)
 
     async def producer(
         self,
@@ -129,9 +138,9 @@ class RegionKafka:
             self._clusters.kernel.touch(self._mark, write=settings not in self._producers)
         if transactional_id is None and settings in self._producers:
             return self._producers[settings]
-        producer = Producer(
-            self._clusters.of(cluster, self._region),
-            self._region,
+        producer = self._clusters.producer_type(
+            self.cluster(cluster),
+            self.region,
             self._clock_ms,
             acks,
             enable_idempotence,
@@ -155,9 +164,9 @@ class RegionKafka:
         listener: Any = None,
     ) -> Consumer:
         """Open a consumer; with a group it is returned once it has its partitions."""
-        consumer = Consumer(
-            self._clusters.of(cluster, self._region),
-            self._region,
+        consumer = self._clusters.consumer_type(
+            self.cluster(cluster),
+            self.region,
             topics,
             group_id,
             auto_offset_reset,

@@ -23,7 +23,7 @@ from arbsim.worlds.virtual.kernel import NS_PER_MS, Future, Timer, Trace
 _AUTO_COMMIT_NS = 5_000_000_000
 """aiokafka's default auto_commit_interval_ms."""
 
-_Fetched = list[tuple[Partition, list[ConsumerRecord], int]]
+Fetched = list[tuple[Partition, list[ConsumerRecord], int]]
 
 
 class Consumer:
@@ -67,7 +67,8 @@ class Consumer:
         self._taker: Future[None] | None = None
         self._stopped = False
         self._owner: Process | None = None
-        self._mark = self._kernel.mark()
+        self._mark = self._kernel.mark()  # what is there to take
+        self._assigned = self._kernel.mark()  # what is read, and whether from another place
 
     async def start(self) -> None:
         """Connect, join the group where there is one, and begin to fetch."""
@@ -88,7 +89,7 @@ class Consumer:
 
     def assignment(self) -> frozenset[Any]:
         """The partitions that this consumer reads."""
-        self._kernel.touch(self._mark, write=False)
+        self._kernel.touch(self._assigned, write=False)
         return frozenset(_name(partition) for partition in self._partitions)
 
     async def revoked(self) -> None:
@@ -112,7 +113,6 @@ class Consumer:
                 await answer
 
     def _take_over(self, partitions: list[Partition]) -> None:
-        self._kernel.touch(self._mark)
         self._let_go()
         self._partitions = partitions
         for partition in partitions:
@@ -121,7 +121,6 @@ class Consumer:
         self._fetch()
 
     def _let_go(self) -> None:
-        self._kernel.touch(self._mark)
         self._forget_fetch()
         for partition in self._partitions:
             partition.readers.remove(self)
@@ -130,8 +129,7 @@ class Consumer:
 
     def _first_position(self, partition: Partition) -> int:
         if self._group is not None:
-            self._kernel.touch(self._group.mark, write=False)
-            committed = self._group.offsets.get((partition.topic, partition.number))
+            committed = self._group.committed(partition.topic, partition.number)
             if committed is not None:
                 return committed
         if self._from_earliest:
@@ -151,6 +149,8 @@ class Consumer:
 
     def _forget_fetch(self) -> None:
         """What is under way belongs to an older assignment or position."""
+        self._kernel.touch(self._mark)
+        self._kernel.touch(self._assigned)
         self._fetching = 0
         self._buffer.clear()
         for partition in self._partitions:
@@ -159,7 +159,7 @@ class Consumer:
 
     def reached_broker(self, round_: int) -> None:
         """The fetch is at the leaders: they answer if they have something, else they hold it."""
-        self._kernel.touch(self._mark)
+        self._kernel.touch(self._assigned, write=False)
         if round_ != self._fetching:
             return
         fetched = self._collect()
@@ -173,7 +173,7 @@ class Consumer:
 
     def can_answer(self, round_: int) -> bool:
         """Whether the leaders would answer this fetch at once."""
-        self._kernel.touch(self._mark, write=False)
+        self._kernel.touch(self._assigned, write=False)
         return round_ != self._fetching or bool(self._collect())
 
     def brought_by(self, round_: int) -> list[int]:
@@ -204,8 +204,8 @@ class Consumer:
         else:
             Timer(self._kernel, cycle_ns - phase_ns).callbacks.append(_Arrival(self, round_))
 
-    def _collect(self) -> _Fetched:
-        fetched: _Fetched = []
+    def _collect(self) -> Fetched:
+        fetched: Fetched = []
         room = self._most
         for partition in self._partitions:
             position = self._positions[partition]
@@ -217,7 +217,7 @@ class Consumer:
                     break
         return fetched
 
-    def _respond(self, fetched: _Fetched, round_: int) -> None:
+    def _respond(self, fetched: Fetched, round_: int) -> None:
         first = next((records[0] for _, records, _ in fetched if records), None)
         operation = first.operation if first is not None else 0
         trace = Trace(operation, self._salt + (0 if operation else round_ << 24))
@@ -232,13 +232,13 @@ class Consumer:
 
         Timer(self._kernel, self._back.delay_ns(trace)).callbacks.append(received)
 
-    def _tell_steps(self, fetched: _Fetched, sent_ns: int) -> None:
+    def _tell_steps(self, fetched: Fetched, sent_ns: int) -> None:
         steps = self._kernel.steps
         if steps is not None:
             for _, records, _ in fetched:
                 steps.delivered(self._cluster.leader, self.reader, self.region, records, sent_ns)
 
-    def _receive(self, fetched: _Fetched) -> None:
+    def _receive(self, fetched: Fetched) -> None:
         self._fetching = 0
         for partition, records, following in fetched:
             if records:
@@ -257,14 +257,17 @@ class Consumer:
         self, *partitions: Any, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[Any, list[Any]]:
         """Return what is there, by partition; wait for it at most ``timeout_ms``."""
-        self._kernel.touch(self._mark)
+        self._kernel.touch(self._assigned, write=False)
         self._check_running()
         self._commit_by_itself()
-        if not self._buffer and timeout_ms:
+        if timeout_ms:
             await self._wait(timeout_ms)
         return self._take(set(partitions), max_records or self._most)
 
     async def _wait(self, timeout_ms: int) -> None:
+        self._kernel.touch(self._mark)
+        if self._buffer:
+            return
         self._taker = waiter = self._kernel.future()
 
         def give_up(_: object) -> None:
@@ -299,9 +302,7 @@ class Consumer:
             return
         if self._kernel.now_ns - self._committed_at_ns >= _AUTO_COMMIT_NS:
             self._committed_at_ns = self._kernel.now_ns
-            self._kernel.touch(self._group.mark)
-            positions = self._positions.items()
-            self._group.offsets.update({(part.topic, part.number): at for part, at in positions})
+            self._group.commit({_name(partition): at for partition, at in self._positions.items()})
 
     async def getone(self, *partitions: Any) -> Any:
         """Return the next record; wait for it as long as it takes."""
@@ -329,28 +330,27 @@ class Consumer:
             offsets = {_name(partition): at for partition, at in self._positions.items()}
         generation = self._generation
         await self._round_trip()
-        self._kernel.touch(self._group.mark)
+        self._kernel.touch(self._group.mark, write=False)
         if generation != self._group.generation:
             raise CommitFailedError
-        self._group.offsets.update({(tp.topic, tp.partition): at for tp, at in offsets.items()})
+        self._group.commit(offsets)
 
     async def committed(self, partition: Any) -> int | None:
         """The group's committed offset of a partition, or None."""
         if self._group is None:
             raise IllegalOperation("Requires group_id")
         await self._round_trip()
-        self._kernel.touch(self._group.mark, write=False)
-        return self._group.offsets.get((partition.topic, partition.partition))
+        return self._group.committed(partition.topic, partition.partition)
 
     async def position(self, partition: Any) -> int:
         """The offset of the next record that will be taken."""
+        self._kernel.touch(self._mark, write=False)
         return self._positions[self._find(partition)]
 
     def seek(self, partition: Any, offset: int) -> None:
         """Go on from an offset."""
         if offset < 0:
             raise ValueError("Offset must be a positive integer")
-        self._kernel.touch(self._mark)
         found = self._find(partition)
         self._forget_fetch()
         self._positions[found] = offset
@@ -374,7 +374,6 @@ class Consumer:
 
     async def stop(self) -> None:
         """Leave the group and stop reading."""
-        self._kernel.touch(self._mark)
         if not self._stopped:
             self._stopped = True
             self._let_go()
@@ -389,7 +388,7 @@ class Consumer:
         return min(position, self._group.offsets.get((partition.topic, partition.number), 0))
 
     def _find(self, name: Any) -> Partition:
-        self._kernel.touch(self._mark, write=False)
+        self._kernel.touch(self._assigned, write=False)
         for partition in self._partitions:
             if (partition.topic, partition.number) == (name.topic, name.partition):
                 return partition

@@ -18,7 +18,7 @@ from arbsim.worlds.virtual.kafka.cluster import Cluster, partition_of
 from arbsim.worlds.virtual.kafka.partition import ConsumerRecord, Partition, Transaction
 from arbsim.worlds.virtual.kernel import NS_PER_MS, Future, Raised, Timer, Trace
 
-_Pending = tuple[ConsumerRecord, Future[Any]]
+Pending = tuple[ConsumerRecord, Future[Any]]
 
 
 class Producer:
@@ -48,7 +48,7 @@ class Producer:
         self._back = cluster.network.channel(cluster.leader, region)
         self._salt = purpose(f"kafka/produce/{cluster.name}/{region}") >> 16
         self._requests = 0
-        self._pending: dict[Partition, list[_Pending]] = {}
+        self._pending: dict[Partition, list[Pending]] = {}
         self._under_way = 0
         self._lingering = False
         self._idle: list[Future[None]] = []
@@ -124,7 +124,7 @@ class Producer:
         )
         if self._kernel.steps is not None:
             self._kernel.steps.queued(record, self._kernel.trace)
-        acknowledged: Future[Any] = self._kernel.future()
+        acknowledged: Future[Any] = self._kernel.latch()
         if self._transaction is not None:
             self._touched.setdefault(partition, False)
         self._pending.setdefault(partition, []).append((record, acknowledged))
@@ -167,7 +167,7 @@ class Producer:
         self._requests += 1
         return self._requests << 32
 
-    def _append(self, partition: Partition, batch: list[_Pending], trace: Trace) -> None:
+    def _append(self, partition: Partition, batch: list[Pending], trace: Trace) -> None:
         """The leader appends a batch; it answers at once (acks=1) or when all in-sync replicas have it."""
         self._kernel.touch(self._epoch, write=False)
         if self._fenced:
@@ -187,13 +187,13 @@ class Producer:
         if self._kernel.steps is not None:
             self._kernel.steps.appended(self._cluster.leader, records)
 
-    def _answer(self, batch: list[_Pending], error: Raised | None, trace: Trace) -> None:
+    def _answer(self, batch: list[Pending], error: Raised | None, trace: Trace) -> None:
         """Send the leader's answer back; then the next request may go."""
 
         def received(_: object) -> None:
             self._kernel.touch(self._mark)
             for record, acknowledged in batch:
-                acknowledged.set(error or _metadata(record))
+                acknowledged.set(error or metadata_of(record))
             self._under_way -= 1
             if not self._under_way:
                 if self._pending:
@@ -291,9 +291,7 @@ class Producer:
             partition.mark(transaction, replication_ns, None)
         if not aborted:
             for group_id, offsets in self._offsets.items():
-                group = self._cluster.group(group_id)
-                self._kernel.touch(group.mark)
-                group.offsets.update({(tp.topic, tp.partition): at for tp, at in offsets.items()})
+                self._cluster.group(group_id).commit(offsets)
         # The id takes no new transaction before the markers are written (CONCURRENT_TRANSACTIONS).
         self._free_at_ns = self._kernel.now_ns + latest_ns
 
@@ -355,7 +353,8 @@ class TransactionContext:
             await self._producer.abort_transaction()
 
 
-def _metadata(record: ConsumerRecord) -> RecordMetadata:
+def metadata_of(record: ConsumerRecord) -> RecordMetadata:
+    """What a producer is told of a record that was written."""
     return RecordMetadata(
         record.topic,
         record.partition,
