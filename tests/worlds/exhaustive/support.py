@@ -15,12 +15,16 @@ from arbsim.history import History
 from arbsim.model import Accepted, Fate, FindingKind, Kind, Operation, Outcome, Rejected, Workload
 from arbsim.runner import card_of
 from arbsim.worlds.api import Design, Region, Resources, Topic
+from arbsim.worlds.exhaustive.kafka import ChoiceCluster
 from arbsim.worlds.exhaustive.kernel import Learned, LearnedMore
 from arbsim.worlds.exhaustive.orders import count_orders
 from arbsim.worlds.exhaustive.search import Search
 from arbsim.worlds.exhaustive.steps import Step
 from arbsim.worlds.exhaustive.world import ChoiceWorld
+from arbsim.worlds.virtual.kafka.clusters import Clusters
+from arbsim.worlds.virtual.region import Messaging
 from arbsim.worlds.virtual.settings import Settings
+from arbsim.worlds.virtual.world import VirtualWorld
 from tests.worlds.virtual.worlds import SETTINGS
 
 POSTGRES = replace(SETTINGS, database=replace(SETTINGS.database, dialect="postgres"))
@@ -101,6 +105,25 @@ def outcomes(
             continue
 
 
+class DetailedClusters(Clusters):
+    """Clusters in which every message on the way is a step."""
+
+    cluster_type = ChoiceCluster
+
+
+class DetailedWorld(ChoiceWorld):
+    """A world that makes no one step of several: for checking that those who do lose no outcome."""
+
+    def _empty_clusters(self) -> Clusters:
+        settings = self.settings
+        return DetailedClusters(
+            self.kernel, self.network, settings.kafka, settings.regions, settings.kafka_leader
+        )
+
+    def _messaging(self, region: str) -> Messaging | None:
+        return VirtualWorld._messaging(self, region)
+
+
 Choose = Callable[[int, list[int]], int | None]
 
 
@@ -119,7 +142,10 @@ class Driver:
     Names of steps from before that mean nothing after it.
     """
 
-    def __init__(self, design: Design, work: Workload, settings: Settings) -> None:
+    def __init__(
+        self, design: Design, work: Workload, settings: Settings, world: type[ChoiceWorld] = ChoiceWorld
+    ) -> None:
+        self._world = world
         self._design, self._work, self._settings = design, work, settings
         self._card = card_of(design.name, design)
         self._learned = Learned()
@@ -129,7 +155,7 @@ class Driver:
         """Take the steps that ``choose`` picks by the place in the run, until it picks None or none is left."""
         while True:
             try:
-                world = ChoiceWorld(self._design, self._card, self._work, self._settings, self._learned)
+                world = self._world(self._design, self._card, self._work, self._settings, self._learned)
                 steps: list[Step] = []
                 while choices := world.choices():
                     name = choose(len(steps), choices)

@@ -15,9 +15,12 @@ from arbsim.designs.atomic_update_autocommit import AtomicUpdateAutocommit
 from arbsim.designs.select_for_update import SelectForUpdate
 from arbsim.designs.select_then_update import SelectThenUpdate
 from arbsim.designs.serializable import Serializable
+from arbsim.designs.shared_table import SharedTable
+from arbsim.designs.single_writer import SingleWriter
 from arbsim.model import Fate, Workload
 from arbsim.worlds.api import Design
 from arbsim.worlds.exhaustive.steps import Step
+from arbsim.worlds.exhaustive.world import ChoiceWorld
 from arbsim.worlds.virtual.settings import Settings
 from tests.worlds.exhaustive.support import (
     DIALECTS,
@@ -25,6 +28,7 @@ from tests.worlds.exhaustive.support import (
     TWO_IN_EAST,
     TWO_WITHDRAWALS,
     YUGABYTE,
+    DetailedWorld,
     Driven,
     Driver,
     GivesUp,
@@ -71,6 +75,8 @@ def small_cases() -> Iterator[tuple[str, Design, Workload, Settings]]:
         workload("east withdraw 9 1", "west withdraw 9 2", a1=5, a2=5),
         POSTGRES,
     )
+    yield "single writer", SingleWriter(), workload("east withdraw 70 1"), POSTGRES
+    yield "shared table", SharedTable(), workload("east withdraw 70 1"), YUGABYTE
     yield "clock", Impatient(), workload("east read 0 1", "west read 0 1"), POSTGRES
     yield "timeout", GivesUp(), workload("east withdraw 1 1", "west withdraw 1 1"), POSTGRES
 
@@ -187,20 +193,28 @@ def driver_agrees(driver: Driver, run: Driven, place: int) -> bool:
     return True
 
 
-BY_CHANCE = [
-    *(
-        catalogue()[f"bus/{name}"]()
-        for name in ("regional-deltas", "shared-table", "log-fold", "single-writer")
-    ),
-    SharesADictInItsService(),
-]
+BUS = (
+    "regional-deltas",
+    "regional-snapshots",
+    "shared-table",
+    "shared-table-atomic",
+    "single-writer",
+    "log-fold",
+)
+BY_CHANCE = [*(catalogue()[f"bus/{name}"]() for name in BUS), SharesADictInItsService()]
 
 
 @pytest.mark.parametrize("design", BY_CHANCE, ids=[design.name for design in BY_CHANCE])
-def test_no_order_by_chance_leads_where_the_reduced_search_has_not_been(design: Design) -> None:
-    reached = outcomes(design, TWO_WITHDRAWALS, YUGABYTE)
-    driver, rng = Driver(design, TWO_WITHDRAWALS, YUGABYTE), random.Random(7)
-    assert {seen(driver.random(rng).history) for _ in range(60)} <= reached
+@pytest.mark.parametrize("work", [TWO_WITHDRAWALS, TWO_IN_EAST, MIXED], ids=["apart", "together", "mixed"])
+def test_no_order_by_chance_leads_where_the_reduced_search_has_not_been(
+    design: Design, work: Workload
+) -> None:
+    """Neither of the search's own steps, nor of those of every message that it makes one step of."""
+    reached = outcomes(design, work, YUGABYTE)
+    rng = random.Random(7)
+    for world in (ChoiceWorld, DetailedWorld):
+        driver = Driver(design, work, YUGABYTE, world)
+        assert {seen(driver.random(rng).history) for _ in range(20)} <= reached
 
 
 # -- traps ---------------------------------------------------------------------------------------------
