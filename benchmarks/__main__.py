@@ -15,6 +15,7 @@ from benchmarks.measures import (
     kernel_over_bare,
     where_time_goes,
 )
+from benchmarks.orders import plain_speed, reduction
 from benchmarks.peer import peer
 from benchmarks.schedules import schedules
 from benchmarks.sweeps import memory, parallel, starting
@@ -28,6 +29,7 @@ def main() -> None:
         "cold_cpu_s": {
             "arbsim --help": cold_cpu_s("--help"),
             "arbsim run scenarios/two_regions.yaml": cold_cpu_s("run", "scenarios/two_regions.yaml"),
+            "arbsim explore scenarios/two_regions.yaml": cold_cpu_s("explore", "scenarios/two_regions.yaml"),
         },
         "hot_account": {},
         "flatness": {},
@@ -44,6 +46,23 @@ def main() -> None:
     figures["flatness"] = flatness("db/atomic-update", 10_000, 1_000_000 // share)
     print("random schedules", file=sys.stderr)
     figures["random_schedules"] = schedules(10_000 // share)
+    print("every order", file=sys.stderr)
+    bus = (
+        "regional-deltas",
+        "regional-snapshots",
+        "shared-table",
+        "shared-table-atomic",
+        "single-writer",
+        "log-fold",
+    )
+    figures["every_order"] = {
+        "plain": plain_speed(4_000 // share),
+        "two_operations": {name: reduction(f"bus/{name}", 2) for name in bus},
+        "three_operations": {name: reduction(f"bus/{name}", 3) for name in bus},
+        "four_operations": {
+            name: reduction(f"bus/{name}", 4) for name in ("single-writer", "regional-deltas")
+        },
+    }
     print("a peer", file=sys.stderr)
     figures["beside_salabim"] = peer(20_000 // share)
     print("sweeps", file=sys.stderr)

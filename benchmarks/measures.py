@@ -207,7 +207,7 @@ def flatness(name: str, few: int, many: int) -> dict[str, float]:
 def cold_cpu_s(*arguments: str) -> float:
     """CPU seconds, user and system, of a new process that runs the command once."""
     with tempfile.TemporaryDirectory() as folder:
-        out = ["--out", folder] if arguments[:1] == ("run",) else []
+        out = ["--out", folder] if arguments[:1] in {("run",), ("explore",)} else []
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
             [sys.executable, "-m", "arbsim", *arguments, *out], cwd=ROOT, check=True, capture_output=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -22,6 +23,10 @@ MOST_STEPS = 1_000
 
 MOST_CUT_RUNS = 20
 """So many runs that do not end are enough to give up: a service that sleeps and wakes for ever has no last order."""
+
+
+LOOKS = (50, 500)
+"""After so many runs a search is long enough to look around: to make as many runs by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +158,19 @@ def explore_design(
         return explored
 
 
+def _look_around(search: Search[History], runs: int) -> None:
+    """Make runs by chance. What they show of the design would otherwise come up late, and begin a long search anew."""
+    rng = random.Random(runs)  # noqa: S311 - nothing here is secret
+    learned = False
+    for _ in range(runs):
+        try:
+            search.by_chance(rng)
+        except LearnedMore:
+            learned = True
+    if learned:
+        raise LearnedMore
+
+
 def _go(search: Search[History], explored: Explored, most_cuts: int, stop: Stop) -> None:
     cut = 0
     first: tuple[Finished[History], Outcome] | None = None
@@ -165,6 +183,8 @@ def _go(search: Search[History], explored: Explored, most_cuts: int, stop: Stop)
         else:
             outcome = _note(explored, run, run.result, most_cuts)
             first = first or (run, outcome)
+        if run is not None and search.progress.runs in LOOKS:
+            _look_around(search, search.progress.runs)
         why = "steps" if cut == MOST_CUT_RUNS else stop(search.progress)
         if why is not None:
             explored.stopped = why

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Generic, TypeVar
 
 from arbsim.worlds.exhaustive.steps import Execution, Step
@@ -104,6 +105,16 @@ class Search(Generic[R]):
             if step.name not in execution.choices() or execution.take(step.name) != step:
                 raise NotRepeatable
         return execution.finish()
+
+    def by_chance(self, rng: Random) -> None:
+        """Make one run by chance; nothing is kept of it."""
+        execution = self.start()
+        for _ in range(self.most_steps):
+            choices = execution.choices()
+            if not choices:
+                break
+            execution.take(rng.choice(choices))
+        execution.finish()
 
     def _run(self, nodes: list[_Node]) -> Finished[R] | None:
         """Make the choices of the nodes again, then go on to the end; None where all that is left is asleep."""

@@ -1,0 +1,65 @@
+"""What trying every order costs: runs and orders a second, and how many orders one run stands for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from arbsim.explore.search import Explored, explore_design
+from arbsim.model import Kind, Operation, Workload
+from arbsim.runner import card_of, designs_of, settings_of
+from arbsim.scenario import load_scenario
+from arbsim.worlds.api import Design
+from benchmarks.measures import ROOT
+
+TWO_REGIONS = load_scenario(ROOT / "scenarios" / "two_regions.yaml")
+AMOUNTS_CENTS = (7_000, 6_000, 2_000, 4_000)
+MOST_CUTS = 200_000
+
+Row = dict[str, float | int | None]
+
+
+def withdrawals(count: int) -> Workload:
+    """Up to four withdrawals from the account of two_regions.yaml, from east and west in turn."""
+    operations = tuple(
+        Operation(place + 1, 0, ("east", "west")[place % 2], Kind.WITHDRAW, 1, AMOUNTS_CENTS[place])
+        for place in range(count)
+    )
+    return Workload(operations, {1: 10_000})
+
+
+def explored(
+    name: str, operations: int, *, reduced: bool = True, most_runs: int | None = None
+) -> tuple[Explored, float]:
+    """Try the orders of some withdrawals through a design of two_regions.yaml; return what it took in CPU time, too."""
+    designs: Mapping[str, Design] = designs_of(TWO_REGIONS)
+    begun = time.process_time()
+    found = explore_design(
+        designs[name],
+        card_of(name, designs[name]),
+        withdrawals(operations),
+        settings_of(TWO_REGIONS, TWO_REGIONS.seed),
+        reduced=reduced,
+        most_cuts=MOST_CUTS if operations < 4 else 0,
+        stop=lambda progress: "enough" if progress.runs == most_runs else None,
+    )
+    return found, time.process_time() - begun
+
+
+def plain_speed(runs: int) -> Row:
+    """Every order by itself: four operations through db/atomic-update, the first so many orders."""
+    found, cpu_s = explored("db/atomic-update", 4, reduced=False, most_runs=runs)
+    return {"orders": found.classes, "orders_per_cpu_s": round(found.classes / cpu_s)}
+
+
+def reduction(name: str, operations: int) -> Row:
+    """One order of each class: how many there are, and of how many orders they are where that can be counted."""
+    found, cpu_s = explored(name, operations)
+    return {
+        "classes": found.classes,
+        "given_up": found.redundant,
+        "orders": found.orders,
+        "orders_per_run": None if found.orders is None else found.orders // (found.classes + found.redundant),
+        "steps": found.longest,
+        "cpu_s": round(cpu_s, 2),
+    }
