@@ -14,7 +14,7 @@ from benchmarks.measures import ROOT
 
 TWO_REGIONS = load_scenario(ROOT / "scenarios" / "two_regions.yaml")
 AMOUNTS_CENTS = (7_000, 6_000, 2_000, 4_000)
-MOST_CUTS = 200_000
+MOST_CUTS = 50_000
 
 Row = dict[str, float | int | None]
 
