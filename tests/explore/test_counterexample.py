@@ -201,20 +201,21 @@ class Mine(DatabaseDesign):
 """
 
 
-def test_a_design_of_ones_own_is_named_again_and_a_mended_one_no_longer_leads_there(tmp_path: Path) -> None:
-    (tmp_path / "trap.yaml").write_text(TRAP, encoding="utf-8")
-    (tmp_path / "mine.py").write_text(OWN, encoding="utf-8")
-    explored = run("explore", "trap.yaml", "--design", "mine.py:Mine", "--out", "found", cwd=tmp_path)
-    assert explored.returncode == 1  # it claims to prevent what it does not
-    unnamed = run("replay", "found/own-mine.json", cwd=tmp_path)
-    assert unnamed.returncode == 2
-    assert "the design is own/mine; name it with --design path.py:ClassName" in unnamed.stderr
-    named = ("replay", "found/own-mine.json", "--design", "mine.py:Mine")
-    assert run(*named, cwd=tmp_path).returncode == 0
+def test_a_design_of_ones_own_is_named_again_and_a_mended_one_no_longer_leads_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("trap.yaml").write_text(TRAP, encoding="utf-8")
+    Path("mine.py").write_text(OWN, encoding="utf-8")
+    found = ["explore", "trap.yaml", "--design", "mine.py:Mine", "--out", "found"]
+    assert _run_app(found, as_json=False) == 1  # it claims to prevent what it does not
+    assert _run_app(["replay", "found/own-mine.json"], as_json=False) == 2
+    assert "the design is own/mine; name it with --design path.py:ClassName" in capsys.readouterr().err
+    named = ["replay", "found/own-mine.json", "--design", "mine.py:Mine"]
+    assert _run_app(named, as_json=False) == 0
     mended = OWN.replace("WHERE id = $1", "WHERE id = $1 FOR UPDATE").replace(
         "as conn:", "as conn, conn.transaction():"
     )
-    (tmp_path / "mine.py").write_text(mended, encoding="utf-8")
-    refused = run(*named, cwd=tmp_path)
-    assert refused.returncode == 1
-    assert "found/own-mine.json does not lead there any more" in refused.stderr
+    Path("mine.py").write_text(mended, encoding="utf-8")
+    assert _run_app(named, as_json=False) == 1
+    assert "found/own-mine.json does not lead there any more" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from arbsim.cli import explain
 from arbsim.cli import sweep
 from arbsim.cli import explore
 from arbsim.cli import replay
+from arbsim.cli import shrink
 from arbsim.cli import saved
 from arbsim.cli import conform
 from arbsim.cli import reference
@@ -31,5 +32,6 @@ __all__ = [
     "replay",
     "run",
     "saved",
+    "shrink",
     "sweep",
 ]

@@ -33,14 +33,23 @@ def schema(
     counterexample: Annotated[
         bool, typer.Option("--counterexample", help="The schema of a counterexample.json instead.")
     ] = False,
+    shrunk: Annotated[
+        bool, typer.Option("--shrunk", help="The schema of what shrink --json prints instead.")
+    ] = False,
 ) -> None:
     """Print the JSON Schema of scenario files (for editors), or of a document that a command prints."""
     from arbsim.explore.counterexample import counterexample_schema
     from arbsim.explore.document import exploration_schema
     from arbsim.results import results_schema
     from arbsim.scenario import schema_text
+    from arbsim.shrinking.document import shrunk_schema
 
-    asked = {results_schema: results, exploration_schema: exploration, counterexample_schema: counterexample}
+    asked = {
+        results_schema: results,
+        exploration_schema: exploration,
+        counterexample_schema: counterexample,
+        shrunk_schema: shrunk,
+    }
     for document, wanted in asked.items():
         if wanted:
             print_out(json.dumps(document(), indent=2))
