@@ -12,7 +12,14 @@ import typer
 
 from arbsim.cli.app import app
 from arbsim.cli.explore import OPERATIONS
-from arbsim.cli.inputs import change_scenario, choose_designs, read_scenario, replay_line, slug
+from arbsim.cli.inputs import (
+    change_scenario,
+    choose_design,
+    own_designs_failing,
+    read_scenario,
+    replay_line,
+    slug,
+)
 from arbsim.cli.output import AsJson, bad_input, print_out, visible
 
 
@@ -38,12 +45,11 @@ def shrink(
 ) -> None:
     """Make a violating run as small as it can be, write it as a scenario, and tell what does not matter to it."""
     from arbsim.files import whole
-    from arbsim.runner import DesignFailed
     from arbsim.shrinking.run import Asked, NothingToShrink, shrink_run
     from arbsim.shrinking.text import render
 
     scenario = change_scenario(read_scenario(file), set_ or [])
-    name, chosen = list(choose_designs(scenario, [design]).items())[-1]
+    name, designs = choose_design(scenario, design)
     own = ".py:" in design
     target = out if out is not None else Path(f"{slug(file, scenario.name)}.{slug(name, name)}.yaml")
     if file != "-" and target.exists() and target.samefile(file):
@@ -55,16 +61,12 @@ def shrink(
         line = replay_line(command, str(target), 0, [design] if own else [])
         return line.replace(" --seed 0", "") + many
 
-    asked = Asked(scenario, scenario.seed if seed is None else seed, name, chosen, own, operations)
+    asked = Asked(scenario, scenario.seed if seed is None else seed, name, designs[name], own, operations)
     try:
-        with _progress() as told:
+        with own_designs_failing(scenario), _progress() as told:
             shrunk = shrink_run(asked, replay, told)
     except NothingToShrink as error:
         raise bad_input(str(error)) from None
-    except DesignFailed as failure:
-        if not own:
-            raise
-        raise bad_input(str(failure)) from failure
     try:
         with whole(target) as written:
             written.write(shrunk.scenario)
