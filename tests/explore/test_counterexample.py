@@ -106,8 +106,8 @@ def test_it_is_the_shortest_order_and_the_same_bytes_whatever_the_hash_seed_is(f
 def test_replay_shows_the_order_and_prints_the_same_document(folder: Path) -> None:
     shown = run("replay", "counterexample.json", cwd=folder)
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert "UPDATE of op 1 finds 40.00\n" in shown.stdout
-    assert "\nafter: account 1 30.00\n" in shown.stdout
+    assert "UPDATE of op 1 finds 100.00\n" in shown.stdout
+    assert "\nafter: account 1 40.00\n" in shown.stdout
     assert shown.stdout.endswith("\nEvery step and the end are as the file has them.\n")
     printed = run("replay", "counterexample.json", "--json", cwd=folder).stdout
     assert printed == (folder / "counterexample.json").read_text(encoding="utf-8")
@@ -131,7 +131,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], int, str]] = {
     "a later format": (lambda found: _change(found, "schema_version", to=2), 2, "find it again: arbsim explore "),
     "a step that there is not": (
         lambda found: _change(found, "steps", 4, "choice", to="4.9"), 1,
-        "At step 5: there is no step 4.9; those that can be taken: 1.3",
+        "At step 5: there is no step 4.9; those that can be taken: 2.2",
     ),
     "another balance": (
         lambda found: _change(found, "steps", 2, "events", 0, "balance", to="90.00"), 1,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arbsim.cli.app import app
-from arbsim.cli.inputs import choose_designs, own_designs_failing, read_scenario, replay_line, slug
+from arbsim.cli.inputs import choose_designs, cores, own_designs_failing, read_scenario, replay_line, slug
 from arbsim.cli.output import BROKEN, INTERRUPTED, AsJson, bad_input, print_out, visible
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ def explore(
         Path | None,
         typer.Option(help="Where counterexamples go; reports/SCENARIO/counterexamples if absent."),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that share a large search (default: one per core).", min=1)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Try every order that the world allows of a few operations, through each design."""
@@ -63,7 +66,7 @@ def explore(
     replay = replay_line("explore", file, used, design or []) + _options(operations, plain)
     with own_designs_failing(scenario), _progress(time_limit, memory_limit) as stop:
         document, found = explore_scenario(
-            scenario, part, used, designs, replay, reduced=not plain, stop=stop
+            scenario, part, used, designs, replay, reduced=not plain, workers=workers or cores(), stop=stop
         )
     folder = out if out is not None else Path("reports") / slug(file, scenario.name) / "counterexamples"
     written = _counterexamples(folder, counterexamples(scenario, part, used, designs, found, replay))
@@ -143,7 +146,7 @@ class _Limits:
             runs = progress.runs + progress.redundant
             self._tell(
                 f"{self._name}  {progress.runs:,} runs  {progress.steps:,} steps  {runs / spent:,.0f} a second"
-                f"  about {progress.share_done:.1%} done"
+                + (f"  about {progress.share_done:.1%} done" if progress.share_done else "")
             )
         return None
 

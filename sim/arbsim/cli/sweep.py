@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arbsim.cli.app import app
-from arbsim.cli.inputs import quoted_place, read_scenario, slug
+from arbsim.cli.inputs import cores, quoted_place, read_scenario, slug
 from arbsim.cli.output import AsJson, Unreachable, bad_input, print_out, told_of
 from arbsim.cli.progress import sweep_progress
 
@@ -50,7 +49,7 @@ def sweep(
     folder = out if out is not None else Path("reports") / slug(file, plan.scenario.name) / "sweep"
     place = quoted_place(file)
     replay = f"arbsim sweep {place}" + ("" if precision is None else f" --precision {quote(precision)}")
-    results = _run(plan, folder, workers or _cores(), dask, place, replay)
+    results = _run(plan, folder, workers or cores(), dask, place, replay)
     _conclude(results, folder, as_json)
 
 
@@ -88,12 +87,6 @@ def _check_size(plan: Plan, yes: bool) -> None:
             f"the sweep has {count:,} points, more than {POINTS_MAX:,}: at least {runs:,} runs of a design; "
             "vary less, or add --yes to run them all"
         )
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _run(plan: Plan, folder: Path, workers: int, dask: str | None, file: str, replay: str) -> SweepResults:

@@ -38,6 +38,7 @@ def explore_scenario(
     replay: str,
     *,
     reduced: bool = True,
+    workers: int = 1,
     stop: Callable[[str], Stop] = lambda name: never,
 ) -> tuple[Exploration, dict[str, Explored]]:
     """Explore every design. ``stop`` gives for each design who is asked after every run whether to go on.
@@ -58,7 +59,14 @@ def explore_scenario(
                 return ask(progress)
 
             explored = explore_design(
-                design, card, part.workload, settings, reduced=reduced, most_cuts=MOST_CUTS, stop=asked
+                design,
+                card,
+                part.workload,
+                settings,
+                reduced=reduced,
+                most_cuts=MOST_CUTS,
+                workers=workers,
+                stop=asked,
             )
             in_time = None
             if explored.verdict is Verdict.VIOLATED:
@@ -89,7 +97,9 @@ def _row(
     scenario: Scenario, name: str, explored: Explored, part: Slice, in_time: Verdict | None, share: float
 ) -> ExploredRow:
     expected, status = _judged(scenario, name, explored, part.whole)
-    outcomes = sorted(explored.outcomes.items(), key=lambda pair: (not pair[0].broken, -pair[1].classes))
+    outcomes = sorted(
+        explored.outcomes.items(), key=lambda pair: (not pair[0].broken, -pair[1].classes, repr(pair[0]))
+    )
     return ExploredRow(
         verdict=explored.verdict,
         reasons=explored.reasons,
@@ -106,7 +116,7 @@ def _row(
         bounds=(*BOUNDS, CLOCK_BOUND) if explored.clock_jumps else BOUNDS,
         limits=explored.limits,
         in_time=in_time,
-        share_done=None if explored.stopped is None else round(share, 4),
+        share_done=round(share, 4) if explored.stopped is not None and share else None,
     )
 
 

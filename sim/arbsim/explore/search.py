@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from arbsim.audit import audit
 from arbsim.history import History
@@ -12,7 +13,7 @@ from arbsim.model import Cents, DesignCard, Fate, FindingKind, Verdict, Workload
 from arbsim.results import DesignResult
 from arbsim.worlds.api import Design
 from arbsim.worlds.exhaustive.kernel import Learned, LearnedMore
-from arbsim.worlds.exhaustive.orders import MOST_CUTS, count_orders
+from arbsim.worlds.exhaustive.orders import MOST_CUTS, count_orders, least_changes
 from arbsim.worlds.exhaustive.search import Finished, NotRepeatable, Progress, Search
 from arbsim.worlds.exhaustive.steps import Step
 from arbsim.worlds.exhaustive.world import ChoiceWorld
@@ -27,6 +28,10 @@ MOST_CUT_RUNS = 20
 
 LOOKS = (50, 500)
 """After so many runs a search is long enough to look around: to make as many runs by chance."""
+
+
+ALONE = 50
+"""A search that ends within so many runs is not worth sharing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +90,11 @@ class Explored:
     undecided: bool = False
     unanswered: bool = False
     clock_jumps: bool = False
+    cut: int = 0
+    """Runs that were left before their end."""
+    shortest_key: tuple[int, int, tuple[tuple[int, ...], ...]] | None = None
+    shortest_names: tuple[int, ...] = ()
     shortest: Shortest | None = None
-    learned: Learned = field(default_factory=Learned)
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -121,6 +129,31 @@ def never(_: Progress) -> str | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is explored, and how far."""
+
+    design: Design
+    card: DesignCard
+    workload: Workload
+    settings: Settings
+    learned: Learned
+    reduced: bool
+    most_steps: int
+    most_cuts: int
+
+    def search(self, path: tuple[int, ...] = (), sleeping: dict[int, Step] | None = None) -> Search[History]:
+        """A search, or the part of one that begins with some choices."""
+        return Search(self._start, self.reduced, self.most_steps, path, sleeping or {})
+
+    def _start(self) -> ChoiceWorld:
+        return ChoiceWorld(self.design, self.card, self.workload, self.settings, self.learned)
+
+    def explored(self) -> Explored:
+        """Nothing yet."""
+        return Explored(self.card, self.reduced)
+
+
 def explore_design(
     design: Design,
     card: DesignCard,
@@ -130,32 +163,70 @@ def explore_design(
     reduced: bool = True,
     most_steps: int = MOST_STEPS,
     most_cuts: int = MOST_CUTS,
+    workers: int = 1,
     stop: Stop = never,
 ) -> Explored:
     """Try every order of the workload's operations through a design.
 
-    Ctrl-C (KeyboardInterrupt) ends the search; what was covered so far is returned, and says so. What the design
-    raises that is no outcome goes through: a bug in the design.
+    A search that is not small is shared by ``workers`` processes; what it finds does not depend on how many. Ctrl-C
+    (KeyboardInterrupt) ends the search; what was covered so far is returned, and says so. What the design raises that
+    is no outcome goes through: a bug in the design.
     """
-    learned = Learned()
-    explored = Explored(card, reduced, learned=learned)
+    task = Task(design, card, workload, settings, Learned(), reduced, most_steps, most_cuts)
     while True:
-        search: Search[History] = Search(
-            lambda: ChoiceWorld(design, card, workload, settings, learned), reduced, most_steps
-        )
-        explored = Explored(card, reduced, learned=learned)
+        explored, progress = task.explored(), Progress()
+        known = task.learned.copy()
         try:
-            _go(search, explored, most_cuts, stop)
+            _go(task, explored, progress, workers, stop)
         except LearnedMore:
-            explored.stopped = stop(search.progress)
+            explored.stopped = stop(progress)
             if explored.stopped is None:
                 continue
         except KeyboardInterrupt:
             explored.stopped = "interrupted"
-        explored.redundant, explored.steps = search.progress.redundant, search.progress.steps
-        explored.limits = tuple(learned.limits)
-        explored.clock_jumps = learned.clock_is_read
+        explored.redundant, explored.steps = progress.redundant, progress.steps
+        explored.limits = tuple(task.learned.limits)
+        explored.clock_jumps = task.learned.clock_is_read
+        _play_shortest(replace(task, learned=known), explored)
         return explored
+
+
+def _go(task: Task, explored: Explored, progress: Progress, workers: int, stop: Stop) -> None:
+    search = task.search()
+    search.progress = progress
+    first: tuple[Finished[History], Outcome] | None = None
+    for run in search.runs():
+        outcome = take_in(task, explored, run)
+        if first is None and run is not None and outcome is not None:
+            first = run, outcome
+        if run is not None and progress.runs in LOOKS:
+            _look_around(search, progress.runs)
+        explored.stopped = explored.stopped or stop(progress)
+        if explored.stopped is not None:
+            break
+        if workers > 1 and progress.runs + progress.redundant == ALONE:
+            # Small searches do without processes, and without importing what makes them.
+            from arbsim.explore.parallel import can_share, share
+
+            if can_share():
+                share(task, search, explored, progress, workers, stop)
+                break
+    if explored.stopped is None and explored.cut:
+        explored.stopped = "steps"
+    if first is not None:
+        run, outcome = first
+        again = search.again([step.name for step in run.steps])
+        assert again.result is not None
+        if again.steps != run.steps or outcome_of(again.result, audit(again.result)) != outcome:
+            raise NotRepeatable
+
+
+def _play_shortest(task: Task, explored: Explored) -> None:
+    """Make the shortest run that violates once more, in the order of its class that changes least between chains."""
+    if explored.shortest_names:
+        run = task.search().again(explored.shortest_names)
+        assert run.result is not None
+        explored.shortest = Shortest(run.steps, run.result, audit(run.result), task.learned)
 
 
 def _look_around(search: Search[History], runs: int) -> None:
@@ -171,37 +242,24 @@ def _look_around(search: Search[History], runs: int) -> None:
         raise LearnedMore
 
 
-def _go(search: Search[History], explored: Explored, most_cuts: int, stop: Stop) -> None:
-    cut = 0
-    first: tuple[Finished[History], Outcome] | None = None
-    for run in search.runs():
-        if run is None:
-            pass
-        elif run.result is None:
-            cut += 1
+def take_in(task: Task, explored: Explored, run: Finished[History] | None) -> Outcome | None:
+    """Add a run to what was explored; return what it came to, where it came to an end."""
+    if run is None:
+        return None
+    if run.result is None:
+        explored.cut += 1
+        if explored.cut == MOST_CUT_RUNS:
             explored.stopped = "steps"
-        else:
-            outcome = _note(explored, run, run.result, most_cuts)
-            first = first or (run, outcome)
-        if run is not None and search.progress.runs in LOOKS:
-            _look_around(search, search.progress.runs)
-        why = "steps" if cut == MOST_CUT_RUNS else stop(search.progress)
-        if why is not None:
-            explored.stopped = why
-            break
-    if first is not None:
-        run, outcome = first
-        history = search.again(run)
-        if outcome_of(history, audit(history)) != outcome:
-            raise NotRepeatable
+        return None
+    return _note(task, explored, run, run.result)
 
 
-def _note(explored: Explored, run: Finished[History], history: History, most_cuts: int) -> Outcome:
+def _note(task: Task, explored: Explored, run: Finished[History], history: History) -> Outcome:
     result = audit(history)
     outcome = outcome_of(history, result)
     orders = 1
     if explored.reduced:
-        counted = count_orders(run.before, most_cuts) if explored.orders is not None else None
+        counted = count_orders(run.before, task.most_cuts) if explored.orders is not None else None
         explored.orders = None if counted is None or explored.orders is None else explored.orders + counted
         orders = counted or 0
     else:
@@ -224,9 +282,7 @@ def _note(explored: Explored, run: Finished[History], history: History, most_cut
         explored.violating_classes += 1
         if explored.violating_orders is not None:
             explored.violating_orders += orders
-        shortest = explored.shortest
-        if shortest is None or _length(run.steps) < _length(shortest.steps):
-            explored.shortest = Shortest(run.steps, history, result, explored.learned.copy())
+        _keep_if_shorter(task, explored, run)
     return outcome
 
 
@@ -237,10 +293,47 @@ def _count_no_more(explored: Explored) -> None:
         reached.orders = None
 
 
-def _length(steps: tuple[Step, ...]) -> tuple[int, int]:
-    """Fewer steps are shorter; then fewer changes from one chain of steps to another."""
-    changes = sum(place - 1 not in step.after for place, step in enumerate(steps))
-    return len(steps), changes
+def _keep_if_shorter(task: Task, explored: Explored, run: Finished[History]) -> None:
+    """Fewer steps are shorter; then fewer changes from one chain of steps to another; then what was made first.
+
+    All of it is the same whichever order of a class was run, so it does not depend on who ran which part.
+    """
+    if explored.shortest_key and len(run.steps) > explored.shortest_key[0]:
+        return
+    known = task.learned.names
+    places = least_changes(run.steps, run.before, known) if task.reduced else range(len(run.steps))
+    names = tuple(run.steps[place].name for place in places)
+    changes = sum(one not in run.steps[other].after for one, other in pairwise(places))
+    key = (len(names), changes, tuple(known.way(name) for name in names))
+    if not explored.shortest_key or key < explored.shortest_key:
+        explored.shortest_key, explored.shortest_names = key, names
+
+
+def merge(explored: Explored, part: Explored) -> None:
+    """Add what a part of the search found."""
+    for outcome, reached in part.outcomes.items():
+        known = explored.outcomes.setdefault(outcome, Reached())
+        known.classes += reached.classes
+        known.orders = _sum(known.orders, reached.orders)
+    explored.classes += part.classes
+    explored.violating_classes += part.violating_classes
+    explored.orders = _sum(explored.orders, part.orders)
+    explored.violating_orders = _sum(explored.violating_orders, part.violating_orders)
+    if explored.orders is None:
+        _count_no_more(explored)
+    explored.longest = max(explored.longest, part.longest)
+    explored.contended |= part.contended
+    explored.undecided |= part.undecided
+    explored.unanswered |= part.unanswered
+    explored.cut += part.cut
+    if explored.cut >= MOST_CUT_RUNS:
+        explored.stopped = "steps"
+    if part.shortest_key and (not explored.shortest_key or part.shortest_key < explored.shortest_key):
+        explored.shortest_key, explored.shortest_names = part.shortest_key, part.shortest_names
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
 
 
 def outcome_of(history: History, result: DesignResult) -> Outcome:

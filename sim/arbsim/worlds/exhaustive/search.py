@@ -54,7 +54,7 @@ class Progress:
     redundant: int = 0
     steps: int = 0
     share_done: float = 0.0
-    """An estimate: how much of the tree lies behind, each alternative of a choice counted alike."""
+    """An estimate: how much of the tree lies behind, each alternative of a choice counted alike. 0: nobody knows."""
 
 
 @dataclass(slots=True)
@@ -72,20 +72,42 @@ class _Node:
 
 
 @dataclass(slots=True)
+class Branch:
+    """A state with something left to try, for somebody else to go on from.
+
+    ``path``: the choices that lead there. Of ``to_try`` the first ``tried`` are tried, or being tried.
+    """
+
+    path: tuple[int, ...]
+    to_try: list[int]
+    tried: int
+    sleeping: dict[int, Step]
+
+
+@dataclass(slots=True)
 class Search(Generic[R]):
-    """A search through the runs that ``start`` begins.
+    """A search through the runs that ``start`` begins, or through those that begin with the choices of ``path``.
 
     ``reduced``: one run of each class of equivalent orders, else every order. ``most_steps`` is the bound on one run.
+    ``sleeping``: what is asleep where the last choice of ``path`` is made. What such a part of a search finds out
+    about the states on its path is kept in ``reversals``: the length of the path to a state, and the choices of which
+    one must be tried there.
     """
 
     start: Start[R]
     reduced: bool = True
     most_steps: int = 1_000
+    path: tuple[int, ...] = ()
+    sleeping: dict[int, Step] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
+    reversals: dict[tuple[int, tuple[int, ...]], None] = field(default_factory=dict)
+    _nodes: list[_Node] = field(default_factory=list)
 
     def runs(self) -> Iterator[Finished[R] | None]:
         """Drive run after run to its end, until all are done; None for one that was given up as redundant."""
-        nodes: list[_Node] = []
+        nodes = self._nodes = [_Node([], [name], {}, 1, name) for name in self.path]
+        if nodes:
+            nodes[-1].sleeping = self.sleeping
         while True:
             finished = self._run(nodes)
             self.progress.share_done = _share_done(nodes)
@@ -98,13 +120,39 @@ class Search(Generic[R]):
                 self.progress.share_done = 1.0
                 return
 
-    def again(self, run: Finished[R]) -> R:
-        """Make the choices of a run once more. Raises NotRepeatable where they do not lead to the same steps."""
+    def left(self) -> list[Branch]:
+        """What would be tried next, after the last run: for each state on its way below ``path``."""
+        names = [node.chosen for node in self._nodes]
+        branches = []
+        for place in range(len(self.path), len(self._nodes)):
+            node = self._nodes[place]
+            assert node.step is not None
+            if self.reduced:
+                node.sleeping[node.chosen] = node.step
+            branches.append(Branch(tuple(names[:place]), node.to_try, node.tried, node.sleeping))
+        return branches
+
+    @property
+    def first_step(self) -> Step:
+        """The last step of ``path``, as it was taken."""
+        step = self._nodes[len(self.path) - 1].step
+        assert step is not None
+        return step
+
+    @property
+    def way(self) -> tuple[int, ...]:
+        """The choices of the run that is under way."""
+        return tuple(node.chosen for node in self._nodes)
+
+    def again(self, names: Sequence[int]) -> Finished[R]:
+        """Make the choices of a run once more. Raises NotRepeatable where they cannot be made."""
         execution = self.start()
-        for step in run.steps:
-            if step.name not in execution.choices() or execution.take(step.name) != step:
+        steps = []
+        for name in names:
+            if name not in execution.choices():
                 raise NotRepeatable
-        return execution.finish()
+            steps.append(execution.take(name))
+        return Finished(tuple(steps), execution.finish())
 
     def by_chance(self, rng: Random) -> None:
         """Make one run by chance; nothing is kept of it."""
@@ -119,13 +167,15 @@ class Search(Generic[R]):
     def _run(self, nodes: list[_Node]) -> Finished[R] | None:
         """Make the choices of the nodes again, then go on to the end; None where all that is left is asleep."""
         execution = self.start()
-        for node in nodes:
-            if execution.choices() != node.choices:
+        for place, node in enumerate(nodes):
+            choices = execution.choices()
+            node.choices = node.choices or choices
+            if choices != node.choices or node.chosen not in choices:
                 raise NotRepeatable
             step = execution.take(node.chosen)
             self.progress.steps += 1
             if node.step is None:
-                self._taken(nodes, step)
+                self._taken(nodes, place, step)
             elif step != node.step:
                 raise NotRepeatable
         while len(nodes) < self.most_steps:
@@ -139,7 +189,7 @@ class Search(Generic[R]):
             node.tried = 1
             nodes.append(node)
             self.progress.steps += 1
-            self._taken(nodes, execution.take(node.chosen))
+            self._taken(nodes, len(nodes) - 1, execution.take(node.chosen))
         return _finished(nodes, None)
 
     def _node(self, nodes: Sequence[_Node], choices: list[int]) -> _Node:
@@ -153,9 +203,8 @@ class Search(Generic[R]):
         awake = next((name for name in choices if name not in sleeping), None)
         return _Node(choices, [] if awake is None else [awake], sleeping)
 
-    def _taken(self, nodes: list[_Node], step: Step) -> None:
-        """Work out what the last step comes after; where it races with an earlier one, try it the other way."""
-        place = len(nodes) - 1
+    def _taken(self, nodes: list[_Node], place: int, step: Step) -> None:
+        """Work out what the step at a place comes after; where it races with an earlier one, try it the other way."""
         nodes[place].step = step
         if not self.reduced:
             return
@@ -172,12 +221,18 @@ class Search(Generic[R]):
                 races.append(earlier)
                 mask |= nodes[earlier].before | 1 << earlier
         nodes[place].before = mask
+        if place < len(self.path) - 1:
+            return  # whoever was there before has seen to it
         for earlier in races:
-            _reverse(nodes, earlier, place)
+            possible = _reversal(nodes, earlier, place)
+            if earlier < len(self.path):
+                self.reversals[earlier, possible] = None
+            else:
+                add_one(nodes[earlier].to_try, possible)
 
     def _back_up(self, nodes: list[_Node]) -> bool:
         """Go back to the last node with something left to try, and choose it. False where there is none."""
-        while nodes:
+        while len(nodes) > len(self.path):
             node = nodes[-1]
             if self.reduced:
                 assert node.step is not None
@@ -197,13 +252,11 @@ def _finished(nodes: Sequence[_Node], result: R | None) -> Finished[R]:
     return Finished(steps, result, tuple(node.before for node in nodes))
 
 
-def _reverse(nodes: list[_Node], earlier: int, later: int) -> None:
-    """See to it that from the node before ``earlier`` a run begins in which ``later`` comes first.
+def _reversal(nodes: list[_Node], earlier: int, later: int) -> tuple[int, ...]:
+    """What can be chosen in the node before ``earlier`` to begin a run in which ``later`` comes first.
 
-    What happened in between and does not come after ``earlier`` goes along. Any step that can be first of it will do;
-    if one of those is tried already there is nothing to add.
+    What happened in between and does not come after ``earlier`` goes along. Any step that can be first of it will do.
     """
-    node = nodes[earlier]
     along = [place for place in range(earlier + 1, later) if not nodes[place].before >> earlier & 1]
     along.append(later)
     within = 0
@@ -212,11 +265,13 @@ def _reverse(nodes: list[_Node], earlier: int, later: int) -> None:
         if not nodes[place].before & within:
             firsts.append(nodes[place].chosen)
         within |= 1 << place
-    if any(name in node.to_try for name in firsts):
-        return
-    possible = [name for name in firsts if name in node.choices]
-    if possible:
-        node.to_try.append(possible[0])
+    return tuple(name for name in firsts if name in nodes[earlier].choices)
+
+
+def add_one(to_try: list[int], possible: Sequence[int]) -> None:
+    """See to it that one of some choices is tried; if one is already there is nothing to add."""
+    if possible and not any(name in to_try for name in possible):
+        to_try.append(possible[0])
 
 
 def _share_done(nodes: Sequence[_Node]) -> float:

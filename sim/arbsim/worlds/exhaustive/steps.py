@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
+from hashlib import blake2b
 from typing import Protocol, TypeVar
 
 Result_co = TypeVar("Result_co", covariant=True)
@@ -60,11 +60,31 @@ class Names:
 
     def __init__(self) -> None:
         self._numbers: dict[object, int] = {}
+        self._things: dict[int, object] = {}
 
     def of(self, thing: object) -> int:
-        """The number of a thing; equal things have one number."""
-        return self._numbers.setdefault(thing, len(self._numbers) + 1)
+        """The number of a thing: the same in every process, for it is made from what the thing is known by."""
+        number = self._numbers.get(thing)
+        if number is None:
+            number = int.from_bytes(blake2b(repr(thing).encode(), digest_size=7).digest(), "big")
+            if self._things.setdefault(number, thing) != thing:
+                raise RuntimeError(f"{thing} and {self._things[number]} have the same number")
+            self._numbers[thing] = number
+        return number
+
+    def way(self, number: int) -> tuple[int, ...]:
+        """How a step or an object came to be: as which thing that each step on the way to it made, the first one first.
+
+        What was made first comes first.
+        """
+        way = []
+        thing = self._things.get(number)
+        while isinstance(thing, tuple) and len(thing) == 2:
+            number, place = thing
+            way.append(place)
+            thing = self._things.get(number)
+        return tuple(reversed(way))
 
     def thing(self, number: int) -> object:
         """The thing that has this number."""
-        return next(islice(self._numbers, number - 1, None))
+        return self._things[number]

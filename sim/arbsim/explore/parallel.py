@@ -1,0 +1,98 @@
+"""One search by several processes: each explores a part for a while, and what it leaves over is shared out again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_all_start_methods, get_context
+from pathlib import Path
+from typing import ClassVar
+
+from arbsim.explore.search import Explored, Stop, Task, merge, take_in
+from arbsim.history import History
+from arbsim.worlds.exhaustive.parts import Left, Part, Tree
+from arbsim.worlds.exhaustive.search import NotRepeatable, Progress, Search
+
+RUNS_AT_A_TIME = 40
+"""A part is left after so many runs; what is left over is shared out again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What came of a part. ``failed``: the choices of a run that raised something; then the rest is void."""
+
+    explored: Explored
+    progress: Progress
+    left: Left | None
+    failed: tuple[int, ...] = ()
+
+
+class _Worker:
+    """A process of the pool. It is a copy of its parent, and so has the task."""
+
+    task: ClassVar[Task]
+
+    @classmethod
+    def begin(cls, task: Task) -> None:
+        """Ctrl-C is for the parent, and so is what can be written to."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as it lives
+        cls.task = task
+
+    @classmethod
+    def explore(cls, part: Part) -> _Done:
+        """Explore a part for a while."""
+        task = cls.task
+        search = task.search(part.path, part.sleeping)
+        explored, progress = task.explored(), search.progress
+        try:
+            for run in search.runs():
+                take_in(task, explored, run)
+                if progress.runs + progress.redundant == RUNS_AT_A_TIME:
+                    break
+        except Exception:
+            return _Done(explored, progress, None, search.way)
+        return _Done(explored, progress, Left(search.first_step, search.left(), list(search.reversals)))
+
+
+def can_share() -> bool:
+    """Whether this system can make a copy of a process."""
+    return "fork" in get_all_start_methods()
+
+
+def share(
+    task: Task, search: Search[History], explored: Explored, progress: Progress, workers: int, stop: Stop
+) -> None:
+    """Go on with a search in several processes, until it is done or is to be stopped.
+
+    Raises LearnedMore where a run showed more of the design, which the task's own knowledge then says.
+    """
+    tree = Tree(task.reduced, search.left())
+    progress.share_done = 0.0
+    with ProcessPoolExecutor(workers, get_context("fork"), _Worker.begin, (task,)) as pool:
+        under_way: dict[Future[_Done], Part] = {}
+        try:
+            while True:
+                while len(under_way) < 2 * workers and (part := tree.next_part()) is not None:
+                    under_way[pool.submit(_Worker.explore, part)] = part
+                if not under_way:
+                    return
+                done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+                for future in done:
+                    part, result = under_way.pop(future), future.result()
+                    if result.left is None:
+                        task.search().again(result.failed)
+                        raise NotRepeatable
+                    tree.add(part, result.left)
+                    merge(explored, result.explored)
+                    progress.runs += result.progress.runs
+                    progress.redundant += result.progress.redundant
+                    progress.steps += result.progress.steps
+                    explored.stopped = explored.stopped or stop(progress)
+                if explored.stopped is not None:
+                    return
+        finally:
+            pool.shutdown(cancel_futures=True)

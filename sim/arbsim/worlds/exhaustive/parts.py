@@ -1,0 +1,78 @@
+"""One search in parts that can be taken on in any order, by anybody.
+
+A part are the runs that begin with some choices. What it leaves over after a while are branches: states with something
+left to try. It also tells which choices must be tried at the states on its own path, for that is where its races are
+reversed. The branches make up one tree, and anybody can go on from any of them.
+
+At one state a choice is handed out when the first step of the one before is known: that is asleep then, whether or not
+its runs are done. So no class of equivalent orders is run twice, and none is left out, whoever runs which part.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from arbsim.worlds.exhaustive.search import Branch, add_one
+from arbsim.worlds.exhaustive.steps import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The runs that begin with some choices. ``sleeping``: what is asleep where the last of them is made."""
+
+    path: tuple[int, ...]
+    sleeping: dict[int, Step]
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a part leaves over, and what it found out about the states on its path."""
+
+    first_step: Step
+    branches: list[Branch]
+    reversals: Iterable[tuple[int, tuple[int, ...]]]
+
+
+class Tree:
+    """All states with something left to try, or on the path of somebody who is at work."""
+
+    def __init__(self, reduced: bool, branches: list[Branch]) -> None:
+        self._reduced = reduced
+        self._branches: dict[tuple[int, ...], Branch] = {}
+        self._open: deque[Branch] = deque()
+        self._at_work: set[tuple[int, ...]] = set()
+        self._enter(branches)
+
+    def _enter(self, branches: list[Branch]) -> None:
+        for branch in branches:
+            self._branches[branch.path] = branch
+            self._open.append(branch)
+
+    def next_part(self) -> Part | None:
+        """Hand out a choice that is not tried yet; None where there is none now."""
+        while self._open:
+            branch = self._open[0]
+            if branch.path not in self._at_work or not self._reduced:
+                while branch.tried < len(branch.to_try):
+                    name = branch.to_try[branch.tried]
+                    branch.tried += 1
+                    if name not in branch.sleeping:
+                        self._at_work.add(branch.path)
+                        return Part((*branch.path, name), dict(branch.sleeping))
+            self._open.popleft()
+        return None
+
+    def add(self, part: Part, left: Left) -> None:
+        """Take over what a part left."""
+        path = part.path[:-1]
+        self._at_work.discard(path)
+        if self._reduced:
+            self._branches[path].sleeping[part.path[-1]] = left.first_step
+        self._open.append(self._branches[path])
+        self._enter(left.branches)
+        for length, possible in left.reversals:
+            branch = self._branches[part.path[:length]]
+            add_one(branch.to_try, possible)
+            self._open.append(branch)

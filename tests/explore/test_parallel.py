@@ -1,0 +1,92 @@
+"""A search that several processes share finds what one finds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from arbsim.designs import catalogue
+from arbsim.explore import parallel, search
+from arbsim.explore.search import Explored, explore_design
+from arbsim.model import Accepted, Operation, Outcome, Workload
+from arbsim.runner import card_of
+from arbsim.worlds.api import Design, Region
+from arbsim.worlds.exhaustive.search import Progress
+from tests.worlds.exhaustive.support import POSTGRES, TWO_WITHDRAWALS, YUGABYTE, Probe, workload
+
+pytestmark = pytest.mark.skipif(not parallel.can_share(), reason="this system cannot copy a process")
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "ALONE", 3)
+    monkeypatch.setattr(parallel, "RUNS_AT_A_TIME", 4)
+
+
+def explored(design: Design, work: Workload, workers: int, *, reduced: bool = True) -> Explored:
+    return explore_design(
+        design,
+        card_of(design.name, design),
+        work,
+        YUGABYTE,
+        reduced=reduced,
+        most_cuts=2_000,
+        workers=workers,
+    )
+
+
+def told(found: Explored) -> Explored:
+    """All but how many runs were given up, and the run that was made again from the names of its steps."""
+    return replace(found, redundant=0, steps=0, shortest=None)
+
+
+@pytest.mark.parametrize(
+    "name", ["bus/regional-snapshots", "bus/shared-table-atomic", "db/serializable", "db/select-then-update"]
+)
+def test_the_result_does_not_depend_on_how_many_share_the_search(name: str) -> None:
+    design = catalogue()[name]()
+    alone, shared = explored(design, TWO_WITHDRAWALS, 1), explored(design, TWO_WITHDRAWALS, 2)
+    assert shared.classes > 4
+    assert told(alone) == told(shared)
+
+
+def test_every_order_by_itself_can_be_shared_too() -> None:
+    design = catalogue()["db/select-then-update"]()
+    alone = explored(design, TWO_WITHDRAWALS, 1, reduced=False)
+    shared = explored(design, TWO_WITHDRAWALS, 2, reduced=False)
+    assert alone.orders == shared.orders == alone.classes
+    assert alone.outcomes == shared.outcomes
+
+
+class Fails(Probe):
+    """Raises in those orders in which the other operation came first."""
+
+    name = "probe/fails"
+    isolated_tasks = True
+
+    async def decide(self, op: Operation, region: Region) -> Outcome:
+        async with region.database.acquire() as conn, conn.transaction():
+            await conn.execute("UPDATE acct SET balance = balance - $1 WHERE id = 1", op.amount)
+            left = await conn.fetchval("SELECT balance FROM acct WHERE id = 1")
+        if op.id == 3 and left == 70:
+            raise ValueError("a bug in the design")
+        return Accepted(left)
+
+
+def test_what_a_design_raises_in_a_worker_is_raised() -> None:
+    work = workload("east withdraw 10 1", "west withdraw 10 1", "east withdraw 10 1")
+    with pytest.raises(Exception, match=r"^$") as raised:
+        explore_design(Fails(), card_of("f", Fails()), work, POSTGRES, workers=2)
+    assert str(raised.value.__cause__) == "a bug in the design"
+
+
+def test_a_shared_search_can_be_stopped() -> None:
+    design = catalogue()["db/serializable"]()
+
+    def stop(progress: Progress) -> str | None:
+        return "time" if progress.runs > 10 else None
+
+    found = explore_design(design, card_of("a", design), TWO_WITHDRAWALS, YUGABYTE, workers=2, stop=stop)
+    assert found.stopped == "time"
+    assert 10 < found.classes < 58
