@@ -15,7 +15,7 @@ from benchmarks.measures import (
     kernel_over_bare,
     where_time_goes,
 )
-from benchmarks.orders import plain_speed, reduction
+from benchmarks.orders import plain_speed, reduction, shared
 from benchmarks.peer import peer
 from benchmarks.schedules import schedules
 from benchmarks.sweeps import memory, parallel, starting
@@ -59,6 +59,7 @@ def main() -> None:
         "plain": plain_speed(4_000 // share),
         "two_operations": {name: reduction(f"bus/{name}", 2) for name in bus},
         "three_operations": {name: reduction(f"bus/{name}", 3) for name in bus},
+        "by_two_processes": shared("bus/regional-snapshots", 3),
         "four_operations": {
             name: reduction(f"bus/{name}", 4) for name in ("single-writer", "regional-deltas")
         },

@@ -29,7 +29,7 @@ def withdrawals(count: int) -> Workload:
 
 
 def explored(
-    name: str, operations: int, *, reduced: bool = True, most_runs: int | None = None
+    name: str, operations: int, *, reduced: bool = True, most_runs: int | None = None, workers: int = 1
 ) -> tuple[Explored, float]:
     """Try the orders of some withdrawals through a design of two_regions.yaml; return what it took in CPU time, too."""
     designs: Mapping[str, Design] = designs_of(TWO_REGIONS)
@@ -40,10 +40,25 @@ def explored(
         withdrawals(operations),
         settings_of(TWO_REGIONS, TWO_REGIONS.seed),
         reduced=reduced,
-        most_cuts=MOST_CUTS if operations < 4 else 0,
+        most_cuts=MOST_CUTS if operations < 3 or name == "bus/single-writer" else 0,
+        workers=workers,
         stop=lambda progress: "enough" if progress.runs == most_runs else None,
     )
     return found, time.process_time() - begun
+
+
+def shared(name: str, operations: int) -> Row:
+    """Wall time of one search by one process, over that by two. Means something only where two cores are free."""
+    wall_s = []
+    for workers in (1, 2):
+        begun = time.perf_counter()
+        explored(name, operations, workers=workers)
+        wall_s.append(time.perf_counter() - begun)
+    return {
+        "one_process_wall_s": round(wall_s[0], 1),
+        "two_processes_wall_s": round(wall_s[1], 1),
+        "times_as_fast": round(wall_s[0] / wall_s[1], 2),
+    }
 
 
 def plain_speed(runs: int) -> Row:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 
 import pytest
@@ -90,3 +92,13 @@ def test_a_shared_search_can_be_stopped() -> None:
     found = explore_design(design, card_of("a", design), TWO_WITHDRAWALS, YUGABYTE, workers=2, stop=stop)
     assert found.stopped == "time"
     assert 10 < found.classes < 58
+
+
+def test_a_process_that_is_killed_ends_the_search_and_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(parallel, "take_in", killed)
+    found = explored(catalogue()["db/serializable"](), TWO_WITHDRAWALS, 2)
+    assert found.stopped == "worker"
+    assert "worker" in found.reasons

@@ -26,8 +26,8 @@ class ExploredRow(Part):
 
     verdict: Verdict
     reasons: tuple[str, ...] = Field(
-        description="why nothing follows from having found no violation: interrupted, time, memory, steps, limits,"
-        " no-contention, undecided-outcomes, unanswered"
+        description="why nothing follows from having found no violation: interrupted, time, memory, worker, steps,"
+        " limits, no-contention, undecided-outcomes, unanswered"
     )
     complete: bool = Field(description="whether every order within the bounds was tried")
     expected: str

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
@@ -82,7 +83,12 @@ def share(
                     return
                 done, _ = wait(under_way, return_when=FIRST_COMPLETED)
                 for future in done:
-                    part, result = under_way.pop(future), future.result()
+                    part = under_way.pop(future)
+                    try:
+                        result = future.result()
+                    except BrokenProcessPool:  # the system or somebody killed a process; its part is lost
+                        explored.stopped = "worker"
+                        return
                     if result.left is None:
                         task.search().again(result.failed)
                         raise NotRepeatable

@@ -69,9 +69,9 @@ class Shortest:
 class Explored:
     """What a search found.
 
-    ``stopped`` says why it is not complete ("interrupted", "time", "memory", "steps"), None where it is. ``limits``
-    are orders that this world leaves out though the design could meet them. ``classes`` counts the runs: with
-    reduction each stands for all orders that are equivalent to it.
+    ``stopped`` says why it is not complete ("interrupted", "time", "memory", "worker", "steps"), None where it is.
+    ``limits`` are orders that this world leaves out though the design could meet them. ``classes`` counts the runs:
+    with reduction each stands for all orders that are equivalent to it.
     """
 
     card: DesignCard

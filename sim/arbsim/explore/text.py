@@ -16,6 +16,7 @@ REASONS = {
     "interrupted": "interrupted: only a part of the orders was tried",
     "time": "the time limit ended the search: only a part of the orders was tried",
     "memory": "the memory limit ended the search: only a part of the orders was tried",
+    "worker": "a process of the search was killed: only a part of the orders was tried",
     "steps": "a run did not end within the bound on its steps",
     "limits": "this world leaves out orders that the design could meet",
     "no-contention": "no two operations on one account met in any order",
