@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -10,7 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from arbsim.cli.app import _run_app
-from arbsim.model import FindingKind
+from arbsim.designs.select_then_update import SelectThenUpdate
+from arbsim.model import FindingKind, Operation, Outcome
 from arbsim.runner import designs_of, run_scenario
 from arbsim.scenario import Scenario
 from arbsim.scenario.load import parse_scenario
@@ -21,6 +22,7 @@ from arbsim.shrinking.document import Fact, Shrunk, shrunk_schema
 from arbsim.shrinking.reduce import settings_in, without_operation, without_region, without_setting
 from arbsim.shrinking.run import Asked, NothingToShrink, _setup, shrink_run
 from arbsim.workload import build_workload
+from arbsim.worlds.api import Region
 from arbsim.worlds.virtual.sql import check_statement
 from tests.test_cli import run
 
@@ -148,15 +150,31 @@ workload:
 """  # fmt: skip
 
 
-def test_where_the_run_holds_an_order_that_breaks_is_shrunk() -> None:
+def test_where_the_run_holds_an_order_that_breaks_is_shrunk_until_the_run_breaks() -> None:
     small = shrunk(parsed(APART), "db/select-then-update")
-    assert small.world == "exhaustive"
-    assert small.replay == "arbsim explore x.yaml"
+    assert (small.world, small.replay) == ("virtual", "arbsim run x.yaml")
+    assert (small.after.operations, small.after.regions) == (2, 1)
+    case, bench = case_of(small)
+    assert bench.shows(case)
+
+
+@dataclass(frozen=True)
+class Late(SelectThenUpdate):
+    """The second operation rests for so long that no run shows what an order can do."""
+
+    name = "probe/late"
+    isolated_tasks = True
+
+    async def attempt(self, op: Operation, region: Region) -> Outcome:
+        await region.sleep(60.0 * op.id)
+        return await super().attempt(op, region)
+
+
+def test_a_violation_that_no_run_shows_is_shrunk_in_every_order() -> None:
+    small = shrink_run(Asked(parsed(APART), 7, "probe/late", Late(), True, 2), str)
+    assert (small.world, small.replay) == ("exhaustive", "True")
     assert (small.after.operations, small.after.regions) == (2, 1)
     assert {fact.about for fact in small.facts} == {"parts", "amounts"}
-    case, bench = case_of(small)
-    assert bench.any_order
-    assert bench.shows(case)
 
 
 def test_what_holds_in_every_order_has_nothing_to_shrink() -> None:

@@ -34,8 +34,12 @@ def _entry(head: str, value: Any, indent: str) -> Iterator[str]:
     if fits or not value or not isinstance(value, dict | list):
         yield line
     else:
-        yield head
-        yield from _block(value, indent + "  ")
+        inner = list(_block(value, indent + "  "))
+        if head.lstrip() == "-":  # the first key stands beside the dash
+            yield f"{head} {inner.pop(0).lstrip()}"
+        else:
+            yield head
+        yield from inner
 
 
 def _items(value: dict[str, Any] | list[Any]) -> list[Any]:

@@ -27,7 +27,7 @@ from arbsim.worlds.exhaustive.world import ChoiceWorld
 from arbsim.worlds.virtual.settings import Settings
 from arbsim.worlds.virtual.world import run_design
 
-MOST_RUNS = 2_000
+MOST_RUNS = 500
 """Orders that are tried of one case, before it counts as one that does not break."""
 
 
