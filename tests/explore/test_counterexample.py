@@ -6,6 +6,7 @@ import json
 import os
 import random
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from arbsim.designs.regional_deltas import RegionalDeltas
 from arbsim.designs.select_then_update import SelectThenUpdate
 from arbsim.designs.serializable import Serializable
 from arbsim.explore.counterexample import Counterexample, as_text, counterexample_schema
-from arbsim.explore.witness import Origin, Subject, play, write_down
+from arbsim.explore.witness import Diverged, Origin, Subject, play, write_down
 from arbsim.runner import card_of
 from arbsim.worlds.api import Design
 from tests.test_cli import ARBSIM, run
@@ -103,14 +104,18 @@ def test_it_is_the_shortest_order_and_the_same_bytes_whatever_the_hash_seed_is(f
     assert written == (folder / "counterexample.json").read_bytes()
 
 
-def test_replay_shows_the_order_and_prints_the_same_document(folder: Path) -> None:
-    shown = run("replay", "counterexample.json", cwd=folder)
-    assert (shown.returncode, shown.stderr) == (0, "")
-    assert "UPDATE of op 1 finds 100.00\n" in shown.stdout
-    assert "\nafter: account 1 40.00\n" in shown.stdout
-    assert shown.stdout.endswith("\nEvery step and the end are as the file has them.\n")
-    printed = run("replay", "counterexample.json", "--json", cwd=folder).stdout
-    assert printed == (folder / "counterexample.json").read_text(encoding="utf-8")
+def test_replay_shows_the_order_and_prints_the_same_document(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = folder / "counterexample.json"
+    assert _run_app(["replay", str(saved)], as_json=False) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "UPDATE of op 1 finds 100.00\n" in shown.out
+    assert "\nafter: account 1 40.00\n" in shown.out
+    assert shown.out.endswith("\nEvery step and the end are as the file has them.\n")
+    assert _run_app(["replay", str(saved), "--json"], as_json=True) == 0
+    assert capsys.readouterr().out == saved.read_text(encoding="utf-8")
 
 
 # -- a file that cannot be used ------------------------------------------------------------------------------
@@ -219,3 +224,36 @@ def test_a_design_of_ones_own_is_named_again_and_a_mended_one_no_longer_leads_th
     Path("mine.py").write_text(mended, encoding="utf-8")
     assert _run_app(named, as_json=False) == 1
     assert "found/own-mine.json does not lead there any more" in capsys.readouterr().err
+
+
+# -- other tools -------------------------------------------------------------------------------------------------
+
+
+def test_a_pytest_file_asserts_the_violation_and_fails_where_the_file_does_not_lead_there(
+    folder: Path, document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved, test = tmp_path / "found.json", tmp_path / "checks" / "test_it.py"
+    saved.write_bytes((folder / "counterexample.json").read_bytes())
+    assert _run_app(["replay", str(saved), "--pytest", str(test)], as_json=False) == 0
+    assert f"Wrote {test}" in capsys.readouterr().out
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    space: dict[str, Any] = {"__file__": str(test)}
+    exec(compile(test.read_text(encoding="utf-8"), str(test), "exec"), space)
+    _change(document, "steps", 4, "choice", to="4.9")
+    saved.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(Diverged):
+        space["test_db_select_then_update_breaks_in_this_order"]()
+
+
+def test_psql_scripts_are_refused_where_there_is_more_than_sql(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trap = TRAP.replace("db/select-then-update", "db/active-active")
+    (tmp_path / "trap.yaml").write_text(trap, encoding="utf-8")
+    options = ["--design", "db/active-active", "--out", str(tmp_path)]
+    assert _run_app(["explore", str(tmp_path / "trap.yaml"), *options], as_json=False) == 0
+    saved = str(tmp_path / "db-active-active.json")
+    assert _run_app(["replay", saved, "--psql", str(tmp_path / "scripts")], as_json=False) == 2
+    assert "db/active-active is more than SQL on one database" in capsys.readouterr().err
+    assert not (tmp_path / "scripts").exists()

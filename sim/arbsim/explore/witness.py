@@ -84,7 +84,9 @@ def write_down(subject: Subject, learned: Learned, names: Sequence[int], origin:
     return _document(played, subject, again, origin)
 
 
-def play(document: Counterexample, subject: Subject) -> tuple[Counterexample, DesignResult]:
+def play(
+    document: Counterexample, subject: Subject, world_type: type[ChoiceWorld] = ChoiceWorld
+) -> tuple[Counterexample, DesignResult]:
     """Run a counterexample again; return what happened, in the same shape, and what the audit says of it.
 
     Raises Diverged at the first step that cannot be taken or is another one than is written, or where the order is
@@ -98,7 +100,7 @@ def play(document: Counterexample, subject: Subject) -> tuple[Counterexample, De
         learned.shared_sites = sites
         texts = len(learned.texts)
         try:
-            played = _play(subject, learned, sites, document.steps)
+            played = _play(subject, learned, sites, document.steps, world_type)
             break
         except LearnedMore:
             if sites.strayed or len(learned.texts) == texts:
@@ -154,9 +156,9 @@ class _Told(set[object]):
 class _Player:
     """One run of an order."""
 
-    def __init__(self, subject: Subject, learned: Learned) -> None:
+    def __init__(self, subject: Subject, learned: Learned, world_type: type[ChoiceWorld]) -> None:
         operations = [op.id for op in subject.workload]
-        self.world = ChoiceWorld(
+        self.world = world_type(
             subject.design, subject.card, subject.workload, subject.settings, learned, operations
         )
         self._names = learned.names
@@ -218,10 +220,14 @@ class _Player:
 
 
 def _play(
-    subject: Subject, learned: Learned, sites: _Noted | _Told, chosen: Sequence[int | ChosenStep]
+    subject: Subject,
+    learned: Learned,
+    sites: _Noted | _Told,
+    chosen: Sequence[int | ChosenStep],
+    world_type: type[ChoiceWorld] = ChoiceWorld,
 ) -> Played:
     """Take the chosen steps to the run's end, and judge it. Raises Diverged where it does not end with them."""
-    player = _Player(subject, learned)
+    player = _Player(subject, learned, world_type)
     played = Played(player.state(), tuple(sites.told))
     for one in chosen:
         name = one if isinstance(one, int) else player.named(one)
