@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from arbsim.audit.costs import SATURATED, ms
-from arbsim.model import VIOLATIONS, FindingKind, Kind, Verdict, Workload, operations_by_account
+from arbsim.model import VIOLATIONS, FindingKind, Kind, Verdict, Workload
 from arbsim.results import Caution, DesignResult
 
 EMPTY = "W301"
@@ -87,7 +87,7 @@ def _of_findings(result: DesignResult) -> Iterator[tuple[str, str, str]]:
 def _how_to_meet(workload: Workload) -> str:
     """What to change in the workload so that operations meet."""
     closest: int | None = None
-    for operations in operations_by_account(workload).values():
+    for operations in workload.by_account.values():
         changes = [op for op in operations if op.kind is not Kind.READ]
         for one, other in pairwise(changes):
             gap = other.at_ns - one.at_ns

@@ -14,7 +14,7 @@ to the opening balance are the ones that the final balance contains. That is how
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
@@ -97,6 +97,37 @@ class Answer(NamedTuple):
     client_retries: int
     server_retries: int
     reason: str
+
+
+class ReadsByAccount(Mapping[int, list[Read]]):
+    """What was read of each account, in the order in which it happened; a list is made when it is asked for."""
+
+    def __init__(self, columns: tuple[array[int], ...], stores: tuple[str, ...]) -> None:
+        self._columns = columns
+        self._stores = stores
+        self.rows: dict[int, array[int]] = {}
+        for row, account in enumerate(columns[1]):
+            self.rows.setdefault(account, array("i")).append(row)
+
+    def __getitem__(self, account: int) -> list[Read]:
+        operations, accounts, stores, effects, balances, times = self._columns
+        return [
+            Read(
+                operations[row],
+                accounts[row],
+                self._stores[stores[row]],
+                effects[row],
+                balances[row],
+                times[row],
+            )
+            for row in self.rows[account]
+        ]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(sorted(self.rows))
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 def _longs(length: int, value: int) -> array[int]:
@@ -289,6 +320,10 @@ class History:
         stores = self.stores
         for operation, account, store, effect, balance, time_ns in zip(*self._reads, strict=True):
             yield Read(operation, account, stores[store], effect, balance, time_ns)
+
+    def reads_by_account(self) -> ReadsByAccount:
+        """The same by account."""
+        return ReadsByAccount(self._reads, self.stores)
 
     def waits(self) -> Iterator[Wait]:
         """All waits of one operation for another."""

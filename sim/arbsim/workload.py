@@ -7,7 +7,6 @@ Reproducibility"). So operations do not depend on how many draws another region 
 
 from __future__ import annotations
 
-import gc
 import heapq
 import math
 from bisect import bisect_right
@@ -18,7 +17,7 @@ from operator import itemgetter
 from random import Random as Stream
 from typing import Generic, TypeVar
 
-from arbsim.model import Cents, Kind, Operation, Workload
+from arbsim.model import Cents, Kind, Operation, Operations, Workload
 from arbsim.scenario.models import Scenario
 from arbsim.scenario.workloads import AccountChoice, Amounts, Arrivals, Recipe
 
@@ -37,6 +36,7 @@ def build_workload(scenario: Scenario, seed: int | None = None) -> Workload:
     generated ones follow the order of the regions.
     """
     spec = scenario.workload
+    operations: Sequence[Operation]
     if spec.trace is not None:
         operations = spec.trace.operations
     elif spec.generate is not None:
@@ -50,7 +50,7 @@ def build_workload(scenario: Scenario, seed: int | None = None) -> Workload:
     return Workload(operations, dict(scenario.accounts))
 
 
-def _generate(scenario: Scenario, recipe: Recipe, seed: int) -> tuple[Operation, ...]:
+def _generate(scenario: Scenario, recipe: Recipe, seed: int) -> Operations:
     accounts = AccountChooser(tuple(scenario.accounts), recipe.accounts)
     streams = [
         _region_operations(region, share, recipe, accounts, f"{seed}/{region}")
@@ -59,19 +59,12 @@ def _generate(scenario: Scenario, recipe: Recipe, seed: int) -> tuple[Operation,
     ]
     # merge keeps the order of the streams where times are equal.
     merged = heapq.merge(*streams, key=itemgetter(0))
-    # A million small objects that all stay alive: collecting garbage meanwhile only costs time.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        return tuple(
-            Operation(number, at_ns, region, kind, account, cents, to_account)
-            for number, (at_ns, region, kind, account, cents, to_account) in enumerate(
-                islice(merged, recipe.operations), 1
-            )
+    return Operations(
+        Operation(number, at_ns, region, kind, account, cents, to_account)
+        for number, (at_ns, region, kind, account, cents, to_account) in enumerate(
+            islice(merged, recipe.operations), 1
         )
-    finally:
-        if collecting:
-            gc.enable()
+    )
 
 
 def _shares(regions: Sequence[str], recipe: Recipe) -> dict[str, Fraction]:

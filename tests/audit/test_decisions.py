@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from arbsim.audit.balances import versions_of
 from arbsim.audit.decisions import meetings, refusals, stale_reads
 from arbsim.history import OPENING, EffectKind, History
-from arbsim.model import Fate, Kind, operations_by_account
+from arbsim.model import Fate, Kind
 from tests.audit.histories import Op, answered, deposit, in_order, operations, read, with_card, withdraw
 
 ONE_ACCOUNT = [Kind.WITHDRAW, Kind.DEPOSIT]
@@ -25,7 +25,7 @@ def contention(history: History) -> tuple[int, int, int]:
 def test_overlapping_pairs_are_those_that_overlap(ops: list[Op]) -> None:
     history = answered(ops)
     counted = 0
-    for same in operations_by_account(history.workload).values():
+    for same in history.workload.by_account.values():
         spans = [ops[op.id - 1] for op in same if op.kind is not Kind.READ]
         for one, other in combinations(spans, 2):
             ends = [span.end if span.fate is not None else 10**9 for span in (one, other)]

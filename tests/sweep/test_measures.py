@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arbsim.audit import audit
 from arbsim.audit.costs import percentiles
+from arbsim.history_file import load, save
+from arbsim.runner import designs_of, run_scenario
+from arbsim.scenario.sweep_check import changed
 from arbsim.scenario.sweeps import MEASURES
 from arbsim.sweep.analysis import Sample, analyse
 from arbsim.sweep.lag import lag_over_gap
 from arbsim.sweep.measures import ABOUT, Runs
-from arbsim.sweep.plan import PlanError
+from arbsim.sweep.plan import PlanError, make_plan
 from arbsim.sweep.report import words
 from arbsim.sweep.report.charts import charts_of
 from arbsim.sweep.results import Axis, SweepResults
 from arbsim.sweep.tables import write_estimates
-from arbsim.sweep.task import Numbers, Record, bucket_middle_ns, bucket_of, record_of
+from arbsim.sweep.task import Numbers, Record, bucket_middle_ns, bucket_of, numbers_of, record_of
+from arbsim.workload import build_workload
 from tests.scenario.texts import read
-from tests.sweep.support import TINY, tiny_plan
+from tests.sweep.support import TINY, tiny, tiny_plan
 
 ONE_POINT = "{vary: {kafka.mirror_lag: [10 ms]}, replications: 4}"
 
@@ -269,3 +277,22 @@ def test_a_chart_names_the_levels_that_have_figures_where_another_has_none() -> 
     assert ">second<" in chart.svg
     assert ">third<" in chart.svg
     assert ">first<" not in chart.svg
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=6, deadline=None)
+def test_a_sweep_counts_what_the_audit_of_a_saved_history_finds(seed: int) -> None:
+    scenario = tiny(ONE_POINT, TINY.replace("operations: 6", "operations: 20"))
+    plan = make_plan(scenario)
+    unit = replace(plan.unit(0, 0), seed=seed)
+    scenario = changed(scenario, {"kafka.mirror_lag": "10 ms"})
+    run = run_scenario(
+        scenario, build_workload(scenario, seed), seed, designs_of(scenario), "", explain_only=()
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "history.jsonl"
+        with path.open("w", encoding="utf-8") as file:
+            save(run.saved, file)
+        histories = load(path).histories
+    judged = {one.card.name: numbers_of(one, audit(one)) for one in histories}
+    assert record_of(plan.setting, unit) == judged

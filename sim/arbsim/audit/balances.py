@@ -13,9 +13,10 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from arbsim.history import BLIND, OPENING, EffectKind, History
-from arbsim.model import Cents, Fate
+from arbsim.model import Cents, Fate, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Balance:
     expected_cents: Cents
     actual_cents: Cents
     time_ns: int
-    contained: tuple[int, ...] = ()
+    contained: array[int] = field(default_factory=lambda: array("i"))
     lost: list[Lost] = field(default_factory=list)
     doubled: list[tuple[int, Cents]] = field(default_factory=list)
     not_accepted: list[tuple[int, Cents]] = field(default_factory=list)
@@ -79,35 +80,27 @@ def versions_of(history: History) -> Versions:
     return Versions(rows, operation, after, base, kind, time_ns)
 
 
-def explain_balances(history: History, versions: Versions) -> Iterator[Balance]:
+def explain_balances(history: History, versions: Versions) -> list[Balance]:
     """Explain every account in every store, in order of store and account."""
-    accepted = _accepted_by_account(history)
-    last_ns = history.quiet_ns
-    for store, balances in history.finals.items():
-        for account in sorted(balances):
-            opening = history.workload.accounts.get(account, 0)
-            deltas = accepted.get(account, {})
-            balance = Balance(
-                account,
-                store,
-                opening,
-                opening + sum(deltas.values()),
-                balances[account],
-                last_ns,
-            )
-            _explain(history, versions, balance, deltas)
-            yield balance
+    places = {store: place for place, store in enumerate(history.finals)}
+    return sorted(_by_account(history, versions), key=lambda balance: places[balance.store])
 
 
-def _accepted_by_account(history: History) -> dict[int, dict[int, Cents]]:
-    """What each account's accepted operations do to it, in order of operation."""
-    accepted: dict[int, dict[int, Cents]] = {}
-    for op in history.workload:
-        if history.fate(op.id) is Fate.ACCEPTED:
-            for account, cents in op.deltas():
-                of_account = accepted.setdefault(account, {})
-                of_account[op.id] = of_account.get(op.id, 0) + cents
-    return accepted
+def _by_account(history: History, versions: Versions) -> Iterator[Balance]:
+    operations = history.workload.by_account
+    for account in sorted({account for balances in history.finals.values() for account in balances}):
+        opening = history.workload.accounts.get(account, 0)
+        deltas = {
+            op.id: op.delta(account)
+            for op in operations.get(account, ())
+            if op.kind is not Kind.READ and history.fate(op.id) is Fate.ACCEPTED
+        }
+        expected = opening + sum(deltas.values())
+        for store, balances in history.finals.items():
+            if account in balances:
+                balance = Balance(account, store, opening, expected, balances[account], history.quiet_ns)
+                _explain(history, versions, balance, deltas)
+                yield balance
 
 
 def _explain(history: History, versions: Versions, balance: Balance, deltas: dict[int, Cents]) -> None:
@@ -116,7 +109,7 @@ def _explain(history: History, versions: Versions, balance: Balance, deltas: dic
     final = _last_version(versions, rows)
     path = _path(versions, final)
     names = [versions.operation[row] for row in path]
-    balance.contained = tuple(names)
+    balance.contained = array("i", names)
     times = Counter(names)
     if rows:
         balance.time_ns = versions.time_ns[rows[-1]]
@@ -228,14 +221,13 @@ class HalfTransfer:
 
 def half_transfers(history: History, balances: list[Balance]) -> list[HalfTransfer]:
     """The transfers that created (above zero) or destroyed (below zero) money in a store."""
-    transfers = {op.id: op for op in history.workload if op.to_account is not None}
-    if not transfers:
+    is_transfer = bytearray(chain((0,), (op.to_account is not None for op in history.workload)))
+    if 1 not in is_transfer:
         return []
     net: Counter[tuple[int, str]] = Counter()
     for balance in balances:
         for operation in balance.contained:
-            op = transfers.get(operation)
-            if op is not None:
-                net[operation, balance.store] += op.delta(balance.account)
+            if is_transfer[operation]:
+                net[operation, balance.store] += history.workload[operation].delta(balance.account)
     # A transfer between an account and itself moves nothing.
     return [HalfTransfer(op, store, cents) for (op, store), cents in sorted(net.items()) if cents]

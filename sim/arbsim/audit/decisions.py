@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from arbsim.audit.balances import Versions
 from arbsim.history import MISSING, Answer, History, Read
-from arbsim.model import Cents, Fate, Kind, Operation, operations_by_account
+from arbsim.model import Cents, Fate, Kind, Operation
 
 EXAMPLES = 5
 
@@ -74,21 +74,24 @@ def meetings(history: History, versions: Versions) -> Meetings:
                 if len(examples) < EXAMPLES:
                     examples += _unseen(arrivals, decisions[:place], decision, account)
             writers += decision.writes
-    waits = [
-        Met(wait.blocker, wait.operation, history.workload[wait.operation].account, True)
-        for wait in history.waits()
-        if wait.blocker and wait.operation
-    ]
+    waits = 0
+    waited: list[Met] = []
+    for wait in history.waits():
+        if wait.blocker and wait.operation:
+            waits += 1
+            if len(waited) < EXAMPLES:
+                account = history.workload[wait.operation].account
+                waited.append(Met(wait.blocker, wait.operation, account, True))
     overlaps, overlapping = _overlapping_pairs(history)
-    met = (*waits[:EXAMPLES], *examples[:EXAMPLES]) or tuple(overlapping)
-    return Meetings(overlaps, pairs, len(waits), met)
+    met = (*waited, *examples[:EXAMPLES]) or tuple(overlapping)
+    return Meetings(overlaps, pairs, waits, met)
 
 
 def _overlapping_pairs(history: History) -> tuple[int, list[Met]]:
     """Count the pairs of operations that change one account and overlap in real time."""
     pairs = 0
     examples: list[Met] = []
-    for account, operations in operations_by_account(history.workload).items():
+    for account, operations in history.workload.by_account.items():
         spans = sorted(
             (answer.invoked_ns, answer.answered_ns if answer.answered_ns != MISSING else 2**62, op.id)
             for op in operations
@@ -107,16 +110,16 @@ def _overlapping_pairs(history: History) -> tuple[int, list[Met]]:
 
 def _decisions(history: History, versions: Versions) -> Iterator[tuple[int, list[_Decision]]]:
     """The decisions on each account that is written to, in order of time."""
-    wrote = set(versions.operation)
-    by_account: dict[int, list[_Decision]] = {}
-    for read in history.reads():
-        if history.workload[read.operation].kind is not Kind.READ:
-            decision = _Decision(
-                read.time_ns, read.operation, read.store, read.effect, read.operation in wrote
-            )
-            by_account.setdefault(read.account, []).append(decision)
-    for account in sorted(by_account):
-        yield account, sorted(by_account[account], key=lambda one: (one.time_ns, one.operation))
+    wrote = bytearray(len(history.workload) + 1)
+    for operation in versions.operation:
+        wrote[operation] = True
+    for account, reads in history.reads_by_account().items():
+        decisions = [
+            _Decision(read.time_ns, read.operation, read.store, read.effect, bool(wrote[read.operation]))
+            for read in reads
+            if history.workload[read.operation].kind is not Kind.READ
+        ]
+        yield account, sorted(decisions, key=lambda one: (one.time_ns, one.operation))
 
 
 class _Arrivals:
@@ -173,30 +176,32 @@ class StaleRead:
 
 def stale_reads(history: History, versions: Versions) -> list[StaleRead]:
     """Find the accepted reads that miss what had been acknowledged before them, in order of time."""
-    found = []
-    acknowledged = _Acknowledged(history, versions)
-    for read in history.reads():
-        op = history.workload[read.operation]
-        if op.kind is Kind.READ and history.fate(op.id) is Fate.ACCEPTED:
-            missed = acknowledged.missed_by(read)
-            if missed is not None:
-                cents = abs(history.workload[missed].delta(read.account))
-                found.append(StaleRead(op.id, missed, read.account, cents, read.time_ns))
-    return found
+    found: list[tuple[int, StaleRead]] = []
+    by_account = history.reads_by_account()
+    for account, reads in by_account.items():
+        acknowledged = _Acknowledged(history, versions, account)
+        for row, read in zip(by_account.rows[account], reads, strict=True):
+            op = history.workload[read.operation]
+            if op.kind is Kind.READ and history.fate(op.id) is Fate.ACCEPTED:
+                missed = acknowledged.missed_by(read)
+                if missed is not None:
+                    cents = abs(history.workload[missed].delta(account))
+                    found.append((row, StaleRead(op.id, missed, account, cents, read.time_ns)))
+    return [stale for _, stale in sorted(found, key=lambda pair: pair[0])]
 
 
 class _Acknowledged:
-    """Per account and store: the accepted operations in order of their answers, and where the latest arrived."""
+    """One account's accepted operations by store, in order of their answers, and where the latest arrived."""
 
-    def __init__(self, history: History, versions: Versions) -> None:
+    def __init__(self, history: History, versions: Versions, account: int) -> None:
         self._history = history
-        self._versions = versions
-        self._by_account = operations_by_account(history.workload)
-        self._known: dict[tuple[str, int], tuple[list[int], list[tuple[int, int]]]] = {}
+        self._account = account
+        self._arrivals = _Arrivals(versions, account)
+        self._known: dict[str, tuple[list[int], list[tuple[int, int]]]] = {}
 
     def missed_by(self, read: Read) -> int | None:
         """An operation that the read ought to have seen and did not; None where it saw everything."""
-        answered, latest = self._of(read.store, read.account)
+        answered, latest = self._of(read.store)
         invoked_ns = self._history.answer_of(read.operation).invoked_ns
         place = bisect_left(answered, invoked_ns)
         if place == 0:
@@ -204,19 +209,17 @@ class _Acknowledged:
         row, operation = latest[place - 1]
         return operation if row > read.effect else None
 
-    def _of(self, store: str, account: int) -> tuple[list[int], list[tuple[int, int]]]:
-        place = (store, account)
-        if place not in self._known:
-            arrivals = _Arrivals(self._versions, account)
+    def _of(self, store: str) -> tuple[list[int], list[tuple[int, int]]]:
+        if store not in self._known:
             rows = []
-            for op in self._by_account.get(account, ()):
+            for op in self._history.workload.by_account.get(self._account, ()):
                 answer = self._history.answer_of(op.id)
-                if answer.fate is Fate.ACCEPTED and op.delta(account):
-                    arrived = arrivals.arrived(op.id, store)
+                if answer.fate is Fate.ACCEPTED and op.delta(self._account):
+                    arrived = self._arrivals.arrived(op.id, store)
                     rows.append((answer.answered_ns, (2**62 if arrived is None else arrived, op.id)))
             rows.sort()
-            self._known[place] = ([at for at, _ in rows], list(accumulate((row for _, row in rows), max)))
-        return self._known[place]
+            self._known[store] = ([at for at, _ in rows], list(accumulate((row for _, row in rows), max)))
+        return self._known[store]
 
 
 # -- beliefs -------------------------------------------------------------------------------------------
@@ -236,9 +239,7 @@ class Believed:
 
 def beliefs(history: History, versions: Versions, account: int, around_ns: int, most: int) -> list[Believed]:
     """The decisions on one account: the ``most`` of them that lie closest before ``around_ns``."""
-    reads = sorted(
-        (read for read in history.reads() if read.account == account), key=lambda read: read.time_ns
-    )
+    reads = sorted(history.reads_by_account().get(account, ()), key=lambda read: read.time_ns)
     until = bisect_right([read.time_ns for read in reads], around_ns)
     last = max(until, min(most, len(reads)))
     truth = _Truth(history, versions, account)
@@ -286,7 +287,7 @@ class Refusals:
 def refusals(history: History) -> Refusals:
     """Classify each rejection by the least and the most money that a real-time order can give the account."""
     right, wrong, open_ = 0, [], 0
-    for account, operations in operations_by_account(history.workload).items():
+    for account, operations in history.workload.by_account.items():
         answers = [(op, history.answer_of(op.id)) for op in operations]
         rejected = [
             (op, answer) for op, answer in answers if answer.fate is Fate.REJECTED and op.account == account

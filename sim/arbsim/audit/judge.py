@@ -54,7 +54,7 @@ class Case:
 def audit(history: History) -> DesignResult:
     """Judge one design's history."""
     versions = versions_of(history)
-    balances = list(explain_balances(history, versions))
+    balances = explain_balances(history, versions)
     overdrafts = in_real_time(history)
     own_order = in_own_order(history)
     cases = {
@@ -250,7 +250,7 @@ def _result(
         differences_count=len(wrong),
         balances_count=len(balances),
         beliefs=_beliefs(history, versions, findings, met),
-        costs=costs_of(history, findings[FindingKind.OVERDRAFT].count),
+        costs=costs_of(history, versions, findings[FindingKind.OVERDRAFT].count),
         counts=dict(sorted(history.totals.items())),
         notes=(*history.notes, *filter(None, [saturation_note(history)])),
     )

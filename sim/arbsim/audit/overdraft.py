@@ -9,8 +9,9 @@ does in this one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from arbsim.history import MISSING, Answer, History
 from arbsim.model import Cents, Fate, Operation
@@ -54,23 +55,40 @@ class _Change:
 
 def in_real_time(history: History) -> Overdrafts:
     """Find the overdrafts that no real-time order explains."""
-    touching = list(_touching(history))
-    kind = _replay(history, _kindest_changes(touching))
-    harsh = _replay(history, _harshest_changes(touching)) if _any_unknown(touching) else kind
-    accepted = [(op, answer) for op, answer in touching if answer.fate is Fate.ACCEPTED]
-    unknown = [(op, answer) for op, answer in touching if answer.fate is not Fate.ACCEPTED]
+    found: list[Overdraft] = []
+    harsh = False
+    for account, operations in history.workload.by_account.items():
+        touching = list(_touching(history, operations))
+        found += _replay(history, account, _kindest_changes(account, touching))
+        if _any_unknown(touching):
+            harsh = harsh or any(_replay(history, account, _harshest_changes(account, touching)))
     exact = True
-    for accounts in _joined_by_transfers(op for op, _ in touching):
-        together = [(op, answer) for op, answer in accepted if op.account in accounts]
-        open_ = [(op, answer) for op, answer in unknown if op.account in accounts]
-        if len(together) + len(open_) > SEARCH_LIMIT:
+    for accounts in _joined_by_transfers(op for op, _ in _touching(history, history.workload)):
+        together = _of_group(history, accounts)
+        if len(together) > SEARCH_LIMIT:
             exact = False
-        elif any(one.account in accounts for one in kind):
-            continue
-        elif not _some_order_holds(together, open_, history.workload.accounts):
-            kind.append(_of_the_whole(together))
-    kind.sort(key=lambda one: (one.time_ns, one.operations))
-    return Overdrafts(tuple(kind), exact, undecided=not kind and bool(harsh))
+        elif not any(one.account in accounts for one in found):
+            found += _searched(together, history.workload.accounts)
+    found.sort(key=lambda one: (one.time_ns, one.operations))
+    return Overdrafts(tuple(found), exact, undecided=not found and harsh)
+
+
+def _of_group(history: History, accounts: set[int]) -> list[tuple[Operation, Answer]]:
+    """The operations on accounts that transfers join, in order; one more than can be searched is enough."""
+    ours = (
+        (op, answer)
+        for account in sorted(accounts)
+        for op, answer in _touching(history, history.workload.by_account[account])
+        if op.account == account
+    )
+    return sorted(islice(ours, SEARCH_LIMIT + 1), key=lambda pair: pair[0].id)
+
+
+def _searched(together: Sequence[tuple[Operation, Answer]], opening: dict[int, Cents]) -> list[Overdraft]:
+    """Try all orders of a few operations; what none of them explains."""
+    accepted = [pair for pair in together if pair[1].fate is Fate.ACCEPTED]
+    unknown = [pair for pair in together if pair[1].fate is not Fate.ACCEPTED]
+    return [] if _some_order_holds(accepted, unknown, opening) else [_of_the_whole(accepted)]
 
 
 def _joined_by_transfers(operations: Iterable[Operation]) -> list[set[int]]:
@@ -92,52 +110,61 @@ def in_own_order(history: History) -> Overdrafts:
     Offsets of different partitions cannot be compared, so with transfers an order by offset is not judged.
     """
     card = history.card
-    changes: dict[int, list[_Change]] = {}
-    exact = True
-    for op, answer in _touching(history):
-        if answer.fate is not Fate.ACCEPTED or answer.own_order == MISSING:
-            continue
-        if op.to_account is not None and card.own_order == "offset":
-            exact = False
-            continue
-        for account, cents in op.deltas():
-            changes.setdefault(account, []).append(_Change((answer.own_order, 0, op.id), op.id, cents))
-    found = _replay(history, changes) if card.own_order and exact else ()
-    return Overdrafts(tuple(found), exact, undecided=False)
+    if not card.own_order:
+        return Overdrafts((), True, undecided=False)
+    found: list[Overdraft] = []
+    for account, operations in history.workload.by_account.items():
+        changes = []
+        for op, answer in _touching(history, operations):
+            if answer.fate is Fate.ACCEPTED and answer.own_order != MISSING:
+                if op.to_account is not None and card.own_order == "offset":
+                    return Overdrafts((), False, undecided=False)
+                changes += [
+                    _Change((answer.own_order, 0, op.id), op.id, cents) for cents in _cents(op, account)
+                ]
+        found += _replay(history, account, changes)
+    found.sort(key=lambda one: (one.time_ns, one.operations))
+    return Overdrafts(tuple(found), True, undecided=False)
 
 
-def _touching(history: History) -> Iterable[tuple[Operation, Answer]]:
+def _touching(history: History, operations: Iterable[Operation]) -> Iterator[tuple[Operation, Answer]]:
     """The operations that may have changed a balance; one that was never answered is unknown."""
-    for op, answer in zip(history.workload, history.answers(), strict=True):
+    for op in operations:
+        answer = history.answer_of(op.id)
         if op.amount_cents and answer.fate in (Fate.ACCEPTED, Fate.UNKNOWN, None) and answer.invoked_ns >= 0:
             yield op, answer
+
+
+def _cents(op: Operation, account: int) -> Iterator[Cents]:
+    """What an operation adds to one account and takes from it; both where a transfer stays there."""
+    return (cents for touched, cents in op.deltas() if touched == account)
 
 
 def _any_unknown(touching: Sequence[tuple[Operation, Answer]]) -> bool:
     return any(answer.fate is not Fate.ACCEPTED for _, answer in touching)
 
 
-def _kindest_changes(touching: Iterable[tuple[Operation, Answer]]) -> dict[int, list[_Change]]:
+def _kindest_changes(account: int, touching: Iterable[tuple[Operation, Answer]]) -> list[_Change]:
     """Unknown deposits happened, unknown withdrawals did not."""
-    changes: dict[int, list[_Change]] = {}
+    changes = []
     for op, answer in touching:
-        for account, cents in op.deltas():
+        for cents in _cents(op, account):
             if cents > 0:
                 change = _Change((answer.invoked_ns, 0, op.id), op.id, cents)
             elif answer.fate is Fate.ACCEPTED:
                 change = _Change((answer.answered_ns, 1, op.id), op.id, cents)
             else:
                 continue
-            changes.setdefault(account, []).append(change)
+            changes.append(change)
     return changes
 
 
-def _harshest_changes(touching: Iterable[tuple[Operation, Answer]]) -> dict[int, list[_Change]]:
+def _harshest_changes(account: int, touching: Iterable[tuple[Operation, Answer]]) -> list[_Change]:
     """Unknown withdrawals happened, unknown deposits did not."""
-    changes: dict[int, list[_Change]] = {}
+    changes = []
     for op, answer in touching:
         known = answer.fate is Fate.ACCEPTED
-        for account, cents in op.deltas():
+        for cents in _cents(op, account):
             if cents > 0 and known:
                 change = _Change((answer.invoked_ns, 0, op.id), op.id, cents)
             elif cents < 0:
@@ -145,27 +172,23 @@ def _harshest_changes(touching: Iterable[tuple[Operation, Answer]]) -> dict[int,
                 change = _Change((at_ns, 1, op.id), op.id, cents)
             else:
                 continue
-            changes.setdefault(account, []).append(change)
+            changes.append(change)
     return changes
 
 
-def _replay(history: History, changes: dict[int, list[_Change]]) -> list[Overdraft]:
-    """Add up each account's changes in their order; a withdrawal that ends below zero is an overdraft."""
-    found = []
-    for account in sorted(changes):
-        balance = history.workload.accounts.get(account, 0)
-        earlier: list[_Change] = []
-        for change in sorted(changes[account], key=lambda change: change.place):
-            balance += change.cents
-            if change.cents >= 0:
-                continue
-            if balance < 0:
-                names = _without_which_covered(change, earlier, -balance)
-                time_ns = history.answer_of(change.operation).answered_ns
-                found.append(Overdraft(names, account, -change.cents, -balance, time_ns))
-            earlier.append(change)
-    found.sort(key=lambda one: (one.time_ns, one.operations))
-    return found
+def _replay(history: History, account: int, changes: Iterable[_Change]) -> Iterator[Overdraft]:
+    """Add up an account's changes in their order; a withdrawal that ends below zero is an overdraft."""
+    balance = history.workload.accounts.get(account, 0)
+    earlier: list[_Change] = []
+    for change in sorted(changes, key=lambda change: change.place):
+        balance += change.cents
+        if change.cents >= 0:
+            continue
+        if balance < 0:
+            names = _without_which_covered(change, earlier, -balance)
+            time_ns = history.answer_of(change.operation).answered_ns
+            yield Overdraft(names, account, -change.cents, -balance, time_ns)
+        earlier.append(change)
 
 
 def _without_which_covered(change: _Change, earlier: Sequence[_Change], missing: Cents) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from arbsim.model import Operation, Workload, operations_by_account
+from arbsim.model import Operation, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ def slice_of(workload: Workload, most: int) -> Slice:
     """
     if len(workload) <= most:
         return Slice(workload, tuple(op.id for op in workload), True)
-    grouped = operations_by_account(workload.operations)
+    grouped = workload.by_account
     regions = {account: len({op.region for op in ops}) for account, ops in grouped.items()}
     busiest = max(grouped, key=lambda account: (regions[account] > 1, len(grouped[account]), -account))
     chosen = grouped[busiest][:most]

@@ -92,7 +92,7 @@ def leaps_of(case: Case, history: History, result: DesignResult) -> Iterator[Cas
 def without_operation(case: Case) -> Iterator[Case]:
     """The case without one of its operations."""
     for left_out in case.workload:
-        yield case.with_operations([op for op in case.workload if op is not left_out])
+        yield case.with_operations([op for op in case.workload if op != left_out])
 
 
 def _fewer_operations(case: Case, bench: Bench) -> Case:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from arbsim.history import Effect, History, Read
-from arbsim.model import VIOLATIONS, Cents, FindingKind, operations_by_account
+from arbsim.model import VIOLATIONS, Cents, FindingKind
 from arbsim.results import DesignResult, Witness
 
 MOST_OPERATIONS = 5
@@ -133,5 +133,5 @@ class AccountFacts:
         """How many other operations on the account were invoked before a time."""
         return sum(
             0 <= self.history.answer_of(op.id).invoked_ns < time_ns and op.id not in operations
-            for op in operations_by_account(self.history.workload).get(self.account, ())
+            for op in self.history.workload.by_account.get(self.account, ())
         )
