@@ -70,7 +70,7 @@ def main() -> None:
     figures["sweep"] = {
         "parallel": parallel(100 // share),
         "starting": starting(),
-        "memory": memory(100_000 // share),
+        "memory": memory(1_000_000 // share),
     }
     print(json.dumps(figures, indent=2))
 
