@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from arbsim.audit import audit
 from arbsim.history import History
@@ -51,6 +52,7 @@ class Live:
         workload: Workload | None = None,
         settings: Settings | None = None,
         kills: tuple[KillService, ...] = (),
+        **stream: Any,
     ) -> History:
         """Run any design, under names that no other run has."""
         self.runs += 1
@@ -62,6 +64,7 @@ class Live:
             self.stack.servers,
             f"arbsim_test_{self.runs}",
             kills,
+            **stream,
         )
 
     def judge(self, name: str) -> DesignResult:

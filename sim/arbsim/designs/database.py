@@ -114,7 +114,9 @@ async def retrying(
 async def follow(region: Region, store: Store) -> None:
     """Take over every committed balance that the change stream brings; what was seen before is dropped by LSN."""
     topic = cdc.TOPIC if region.name == region.leader else f"{region.leader}.{cdc.TOPIC}"
-    consumer = await region.kafka.consumer(topic, auto_offset_reset="earliest", enable_auto_commit=False)
+    consumer = await region.kafka.consumer(
+        topic, auto_offset_reset="earliest", enable_auto_commit=False, isolation_level="read_committed"
+    )
     seen = cdc.Seen()
     while True:
         for batch in (await consumer.getmany(timeout_ms=1000)).values():

@@ -44,6 +44,11 @@ class Names:
             return f"{self.run}-{STRETCHED}-{topic}"
         return f"{self.run}{MIRRORED}{topic}" if topic in self.mirrored else f"{self.run}-{topic}"
 
+    def is_ours(self, name: str) -> bool:
+        """Whether a topic on a broker is of the run, or a copy of such a one."""
+        source, dot, rest = name.partition(".")
+        return (rest if dot and source in self.regions else name).startswith(f"{self.run}-")
+
     def ours(self, name: str) -> str:
         """A group or a transactional id of the run."""
         return f"{self.run}-{name}"

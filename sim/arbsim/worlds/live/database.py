@@ -282,6 +282,13 @@ class Sandbox:
         rows = await self._connection.fetch(f"SELECT id, balance FROM {ACCOUNTS} ORDER BY id")
         return {row["id"]: to_cents(row["balance"]) for row in rows}
 
+    async def forget_stream(self, name: str) -> None:
+        """Remove a replication slot and its publication. Raises asyncpg.PostgresError while somebody reads it."""
+        await self._connection.fetch(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1", name
+        )
+        await self._connection.execute(f"DROP PUBLICATION IF EXISTS {name}")
+
     async def drop(self) -> None:
         """Remove the schema with all that is in it."""
         await self._connection.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")

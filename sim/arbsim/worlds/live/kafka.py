@@ -74,7 +74,7 @@ class Broker:
             encoding="ascii",
         )
         settings = self._home / "server.properties"
-        settings.write_text(_properties(self._settings(links, data)), encoding="utf-8")
+        settings.write_text(properties(self._settings(links, data)), encoding="utf-8")
         log = self._home / "broker.log"
         name = f"broker of {self.region}"
         self._child = java.start(name, _BROKER_MAIN, [settings], log, heap="192m", train=train)
@@ -163,7 +163,7 @@ def _formatted(java: Java) -> Path:
             aside = Path(name)
             settings = aside / "format.properties"
             settings.write_text(
-                _properties(
+                properties(
                     {
                         "process.roles": "broker,controller",
                         "node.id": 1,
@@ -191,7 +191,8 @@ def _identity(name: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(name.encode()).digest()[:16]).decode().rstrip("=")
 
 
-def _properties(settings: Mapping[str, object]) -> str:
+def properties(settings: Mapping[str, object]) -> str:
+    """A properties file."""
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
@@ -213,7 +214,7 @@ def start_mirror_maker(
     """Start one MirrorMaker for all flows. It copies topics whose name holds MIRRORED, as they are."""
     home.mkdir(parents=True)
     settings = home / "mirror.properties"
-    settings.write_text(_properties(_mirror_settings(brokers, flows)), encoding="utf-8")
+    settings.write_text(properties(_mirror_settings(brokers, flows)), encoding="utf-8")
     log = home / "mirror.log"
     return java.start("MirrorMaker", _MIRROR_MAIN, [settings], log, heap="192m", train=train)
 
@@ -221,9 +222,9 @@ def start_mirror_maker(
 def _mirror_settings(brokers: Mapping[str, Broker], flows: Sequence[Flow]) -> dict[str, object]:
     settings: dict[str, object] = {
         "clusters": ", ".join(brokers),
-        # No backslashes: a properties file takes them for itself. What has a dot is a copy, or MirrorMaker's own.
+        # No backslashes: a properties file takes them for itself. What begins with a cluster's name is a copy.
         "topics": f".*{MIRRORED}.*",
-        "topics.exclude": ".*[.].*, __.*",
+        "topics.exclude": f"({'|'.join(brokers)})[.].*, __.*",
         "groups": "",
         "tasks.max": 1,
         "replication.factor": 1,

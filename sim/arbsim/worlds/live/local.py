@@ -13,6 +13,7 @@ from pathlib import Path
 from arbsim.results import LinkFacts, ServerFacts
 from arbsim.worlds.api import Resources, Topic
 from arbsim.worlds.live.clients import Names
+from arbsim.worlds.live.connect import Connect
 from arbsim.worlds.live.database import DatabaseServer, product_of
 from arbsim.worlds.live.java import KAFKA_VERSION, Java, JavaMissing, find_java, keep_archive
 from arbsim.worlds.live.kafka import Broker, Flow, server_name, start_mirror_maker
@@ -79,7 +80,7 @@ def local_stack(
             for child in children:
                 child.check()
 
-        servers = Servers(database, links, folder, kafka, no_kafka, check)
+        servers = Servers(database, links, folder, kafka, no_kafka, java, check)
         waiting_for("answers over the links")
         of_database, measured = asyncio.run(_facts_of_database(servers, settings))
         yield Stack(servers, (of_database, *facts), measured)
@@ -95,7 +96,7 @@ def train(waiting_for: Callable[[str], None]) -> None:
     with ExitStack() as stack:
         folder = stack.enter_context(locked_folder(_PREFIX))
         brokers = _brokers(regions, folder)
-        waiting_for("Starting and stopping Kafka and MirrorMaker once")
+        waiting_for("Starting and stopping Kafka, MirrorMaker and Connect once")
         for place, broker in enumerate(brokers.values()):
             ports = {region: broker.port_for(region) for region in regions}
             broker.start(java, ports, train=place == 0)
@@ -105,6 +106,10 @@ def train(waiting_for: Callable[[str], None]) -> None:
         mirror = start_mirror_maker(java, brokers, flows, folder / "mirror", train=True)
         stack.callback(_end, java, mirror, "mirrormaker", True)
         asyncio.run(_copied(brokers, mirror))
+        connect = Connect(java, brokers["east"].address, "arbsim", folder / "connect", "at least once", 1000)
+        connect.start(train=True)
+        stack.callback(_end, java, connect.child, "connect", True)
+        asyncio.run(connect.ready())
 
 
 async def _copied(brokers: Mapping[str, Broker], mirror: Child) -> None:
@@ -196,10 +201,11 @@ def _start_kafka(
     waiting_for("Kafka")
     asyncio.run(_all_ready(brokers))
     children = [broker.child for broker in brokers.values()]
-    if any(topic.mirrored for one in needs for topic in one.topics):
+    if _mirrors(needs):
+        sources = dict.fromkeys((*settings.client_regions, settings.kafka_leader))
         flows = [
             Flow(source, target, f"127.0.0.1:{links.port(target, server_name(source))}")
-            for source in settings.client_regions
+            for source in sources
             for target in settings.regions
             if source != target
         ]
@@ -208,6 +214,11 @@ def _start_kafka(
             stack.callback(mirror.kill)
             children.append(mirror)
     return children
+
+
+def _mirrors(needs: Sequence[Resources]) -> bool:
+    """Whether MirrorMaker has something to copy."""
+    return any(one.change_stream or any(topic.mirrored for topic in one.topics) for one in needs)
 
 
 async def _all_ready(brokers: Mapping[str, Broker]) -> None:
@@ -240,7 +251,7 @@ def _facts_of_kafka(
             stands_for=stretched,
             settings=told,
         )
-    if any(topic.mirrored for one in needs for topic in one.topics):
+    if _mirrors(needs):
         told = {
             "flows": "one process; for each flow it reads over the target's link to the source",
             "delivery": "at least once",

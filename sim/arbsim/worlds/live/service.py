@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import pickle
+import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _QUIET_NS = 400_000_000
 _POLL_S = 0.02
 _POOL_LEAST = 4
-READY = b"ready\n"
+_READY = b"ready\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,41 @@ class Assignment:
     """How the clusters are reached; None where the design has no topic."""
 
 
-def start_service(design: Design, assignment: Assignment, output: Path) -> Child:
-    """Start the process. It is ready once ``READY`` comes on its standard output."""
-    import subprocess
+class ServiceFailed(Exception):
+    """A region's service ended with an error: a bug in the design, or a server that went. The text has its log."""
 
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A region's service process, and the file of its events."""
+
+    child: Child
+    events: Path
+
+    async def ready(self) -> None:
+        """Return once everything that it needs is open. Raises ServiceFailed."""
+        assert self.child.process.stdout is not None
+        line = await asyncio.to_thread(self.child.process.stdout.readline)
+        if line != _READY:
+            await asyncio.to_thread(self.child.process.wait)
+            raise ServiceFailed(f"{self.child.name} ended before it was ready:\n{self.child.tail()}")
+
+    def check(self) -> None:
+        """Raise ServiceFailed where the process has ended with an error."""
+        if self.child.process.poll() not in (None, 0):
+            raise ServiceFailed(f"{self.child.name} ended:\n{self.child.tail()}")
+
+    @property
+    def size(self) -> int:
+        """How much it has noted."""
+        try:
+            return self.events.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+
+def start_service(design: Design, assignment: Assignment, output: Path) -> Service:
+    """Start the process."""
     child = Child(
         f"the service of {assignment.region}",
         [sys.executable, "-m", "arbsim.worlds.live.service"],
@@ -62,7 +94,7 @@ def start_service(design: Design, assignment: Assignment, output: Path) -> Child
     message = (_sources(design), pickle.dumps(design), assignment)
     child.process.stdin.write(pickle.dumps(message))
     child.process.stdin.close()
-    return child
+    return Service(child, assignment.log)
 
 
 def _sources(design: Design) -> dict[str, str]:
@@ -109,7 +141,7 @@ async def _serve(design: Design, assignment: Assignment) -> None:
             await asyncio.wait([serving], timeout=_POLL_S)
             if messaging is None or messaging.quiet(_QUIET_NS):
                 break
-        sys.stdout.buffer.write(READY)
+        sys.stdout.buffer.write(_READY)
         sys.stdout.buffer.flush()
         await serving
 

@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from aiokafka.structs import TopicPartition
 
+from arbsim import cdc
 from arbsim.model import Cents, from_cents
 from arbsim.worlds.api import Topic
 from arbsim.worlds.live.clients import STRETCHED, Names
@@ -58,7 +59,7 @@ class RunTopics:
             Copy(source, target, names.real(topic.name, topic.cluster), topic.partitions)
             for topic in topics
             if topic.mirrored
-            for source in sources
+            for source in ([leader] if topic.name == cdc.TOPIC else sources)
             for target in addresses
             if source != target
         ]
@@ -152,9 +153,9 @@ class RunTopics:
                 yield region, TopicPartition(topic, partition)
 
     async def caught_up(self) -> bool:
-        """Whether every copy has everything."""
+        """Whether every copy has everything. Of the change stream its witnesses know: transactions take offsets."""
         for copy in self.copies:
-            if not await self._equal(copy):
+            if not copy.topic.endswith(cdc.TOPIC) and not await self._equal(copy):
                 return False
         return True
 
@@ -173,11 +174,7 @@ class RunTopics:
     async def delete(self) -> None:
         """Remove the run's topics, the copies included."""
         for admin in self._admins.values():
-            ours = [
-                topic
-                for topic in await admin.list_topics()
-                if topic.removeprefix(f"{topic.partition('.')[0]}.").startswith(f"{self._names.run}-")
-            ]
+            ours = [topic for topic in await admin.list_topics() if self._names.is_ours(topic)]
             if ours:
                 await admin.delete_topics(ours)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import asyncpg
 from aiokafka.errors import KafkaError
 
+from arbsim import cdc
 from arbsim.history import History
 from arbsim.model import (
     Accepted,
@@ -26,17 +27,20 @@ from arbsim.model import (
     from_cents,
     to_cents,
 )
-from arbsim.worlds.api import Design, Resources
+from arbsim.worlds.api import Design, Resources, Topic
+from arbsim.worlds.live.change_stream import Delivered, LiveStream
 from arbsim.worlds.live.clients import KafkaSettings, LiveMessaging, Names
+from arbsim.worlds.live.connect import Connect, Delivery
 from arbsim.worlds.live.database import Change, DatabaseServer, Sandbox, close_pool, open_pool, told
 from arbsim.worlds.live.endings import keep_quiet, quietly
 from arbsim.worlds.live.events import OPERATION, Event, Log, now_ns, read_log
+from arbsim.worlds.live.java import Java
 from arbsim.worlds.live.kafka import server_name
 from arbsim.worlds.live.links import Links
-from arbsim.worlds.live.processes import Child, ServerUnavailable
+from arbsim.worlds.live.processes import ServerUnavailable
 from arbsim.worlds.live.region import LiveRegion, Messaging
 from arbsim.worlds.live.replay import DATABASE, replay
-from arbsim.worlds.live.service import READY, Assignment, start_service
+from arbsim.worlds.live.service import Assignment, Service, start_service
 from arbsim.worlds.live.topics import RunTopics
 from arbsim.worlds.virtual.region import Places
 from arbsim.worlds.virtual.settings import Settings
@@ -59,10 +63,6 @@ _CONNECTIONS_LEAST = 10
 _REHEARSAL_CENTS = 10_000
 
 
-class ServiceFailed(Exception):
-    """A region's service ended with an error: a bug in the design, or a server that went. The text has its log."""
-
-
 @dataclass(frozen=True, slots=True)
 class Servers:
     """What a run can use. Everything is reached through ``links``; administration goes past them."""
@@ -75,6 +75,8 @@ class Servers:
     """The address of each region's cluster, past the links; None where there is no Kafka."""
     no_kafka: str
     """Why there is none."""
+    java: Java | None
+    """What starts Kafka Connect for a run; there where Kafka is."""
     check: Callable[[], None]
     """Raises ServerUnavailable where a server that was started here has ended."""
 
@@ -97,9 +99,7 @@ def why_not(resources: Resources, servers: Servers) -> str | None:
         )
     if resources.dialect == "yugabyte":
         return "it asks for YugabyteDB's behaviour, and the server is PostgreSQL"
-    if resources.change_stream:
-        return "it needs a change stream, and none is started here yet"
-    if resources.topics and servers.kafka is None:
+    if (resources.topics or resources.change_stream) and servers.kafka is None:
         return f"it needs Kafka: {servers.no_kafka}"
     return None
 
@@ -120,13 +120,19 @@ def run_design(
     servers: Servers,
     run: str,
     kills: Sequence[KillService] = (),
+    delivery: Delivery = "at least once",
+    on_delivered: Callable[[Sequence[Delivered]], None] = lambda delivered: None,
 ) -> History:
     """Run one design on the workload in real time. ``run`` names what is made for it on the servers.
+
+    ``delivery`` is that of the change stream, where the design has one; ``on_delivered`` is told at the end what came
+    on each side of MirrorMaker.
 
     Ctrl-C ends the run early: the history has a note of it, and who was not answered has an unknown outcome. Raises
     ServerUnavailable, and whatever the design raises that is no outcome.
     """
-    return asyncio.run(_LiveWorld(design, card, workload, settings, servers, run, kills).run())
+    world = _LiveWorld(design, card, workload, settings, servers, run, kills, delivery, on_delivered)
+    return asyncio.run(world.run())
 
 
 class _LiveWorld:
@@ -141,18 +147,27 @@ class _LiveWorld:
         servers: Servers,
         run: str,
         kills: Sequence[KillService],
+        delivery: Delivery,
+        on_delivered: Callable[[Sequence[Delivered]], None],
     ) -> None:
         self._design = design
         self._resources = design.resources()
+        self._topics_asked = self._resources.topics
+        if self._resources.change_stream:
+            self._topics_asked += (Topic(cdc.TOPIC, partitions=cdc.PARTITIONS, mirrored=True),)
         self._workload = workload
         self._settings = settings
         self._servers = servers
         self._run = run
         self._kills = kills
+        self._delivery = delivery
+        self._on_delivered = on_delivered
         self._history = History(card, workload)
         self._log = Log()
         self._start_ns = 0
         self._services: dict[str, Service] = {}
+        self._stream: LiveStream | None = None
+        self._over = False
         opening = {account: from_cents(cents) for account, cents in workload.accounts.items()}
         self._places = Places(settings.regions, settings.client_regions, settings.kafka_leader, opening)
 
@@ -179,34 +194,48 @@ class _LiveWorld:
 
     async def _watch(self) -> None:
         while True:
-            self._servers.check()
-            for service in self._services.values():
-                service.check()
+            if not self._over:
+                self._servers.check()
+                for service in self._services.values():
+                    service.check()
+                if self._stream is not None:
+                    self._stream.check()
             await asyncio.sleep(_WATCH_S)
 
     async def _body(self) -> History:
         """Make what the design needs, run the clients, read what came of it, and remove everything."""
         async with AsyncExitStack() as stack:
-            sandbox = await self._sandbox(stack)
-            topics = await self._topics(stack)
-            clients = {name: await self._region(stack, name) for name in self._settings.client_regions}
-            if sandbox is not None:
-                await sandbox.seed(self._workload.accounts)
-            await self._start_services(stack)
-            for client in clients.values():
-                await self._design.connect(client)
-            if sandbox is not None and topics is None and not self._services:
-                await self._rehearse(sandbox, clients)
-                await sandbox.seed(self._workload.accounts)
-            self._log.events.clear()
-            self._start_ns = now_ns()
-            await self._operate(clients)
-            if self._services and not self._history.notes:
-                await self._settle(topics)
-            self._history.quiet_ns = now_ns() - self._start_ns
-            logs = {name: read_log(service.events) for name, service in self._services.items()}
-            await self._read(sandbox, {"clients": self._log.events, **logs})
+            try:
+                await self._through(stack)
+            finally:
+                self._over = True  # whoever ends from here on is ended by us
         return self._history
+
+    async def _through(self, stack: AsyncExitStack) -> None:
+        sandbox = await self._sandbox(stack)
+        topics = await self._topics(stack)
+        if sandbox is not None and self._resources.change_stream:
+            self._stream = self._make_stream(sandbox)
+            await self._stream.open(stack)
+        clients = {name: await self._region(stack, name) for name in self._settings.client_regions}
+        if sandbox is not None:
+            await sandbox.seed(self._workload.accounts)
+        await self._start_services(stack)
+        for client in clients.values():
+            await self._design.connect(client)
+        if sandbox is not None and topics is None and not self._services:
+            await self._rehearse(sandbox, clients)
+            await sandbox.seed(self._workload.accounts)
+        if self._stream is not None:
+            await self._stream.begin(self._workload.accounts)
+        self._log.events.clear()
+        self._start_ns = now_ns()
+        await self._operate(clients)
+        if self._services and not self._history.notes:
+            await self._settle(topics, sandbox)
+        self._history.quiet_ns = now_ns() - self._start_ns
+        logs = {name: read_log(service.events) for name, service in self._services.items()}
+        await self._read(sandbox, {"clients": self._log.events, **logs})
 
     async def _read(self, sandbox: Sandbox | None, logs: Mapping[str, Sequence[Event]]) -> None:
         """Make the history of what was noted and kept."""
@@ -217,6 +246,12 @@ class _LiveWorld:
                 self._history.finals[DATABASE] = await sandbox.finals()
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 raise ServerUnavailable(f"{self._servers.database} went away: {told(error)}") from None
+        if self._stream is not None:
+            delivered = self._stream.delivered(changes, self._history.finals[DATABASE])
+            self._history.count("change_events", delivered[0].changes)
+            self._history.count("change_events_again", delivered[0].again)
+            self._history.count("change_events_missing", delivered[0].missing)
+            self._on_delivered(delivered)
         replay(self._history, logs, changes, self._start_ns)
 
     # -- what the design asked for -----------------------------------------------------------------
@@ -255,7 +290,7 @@ class _LiveWorld:
 
     def _kafka(self, region: str) -> tuple[Names, KafkaSettings] | None:
         """What a process of a region needs to reach the clusters; None where the design has no topic."""
-        if not self._resources.topics:
+        if not self._topics_asked:
             return None
         kafka, links = self._settings.kafka, self._servers.links
         return self._names(), KafkaSettings(
@@ -268,12 +303,12 @@ class _LiveWorld:
         )
 
     def _names(self) -> Names:
-        mirrored = frozenset(topic.name for topic in self._resources.topics if topic.mirrored)
+        mirrored = frozenset(topic.name for topic in self._topics_asked if topic.mirrored)
         return Names(self._run, self._settings.regions, mirrored)
 
     async def _topics(self, stack: AsyncExitStack) -> RunTopics | None:
         """Make the design's topics, and wait until MirrorMaker keeps their copies."""
-        if not self._resources.topics:
+        if not self._topics_asked:
             return None
         settings = self._settings
         assert self._servers.kafka is not None
@@ -282,13 +317,35 @@ class _LiveWorld:
             settings.kafka_leader,
             settings.client_regions,
             self._names(),
-            self._resources.topics,
+            self._topics_asked,
         )
         await topics.open(stack)
         stack.push_async_callback(quietly, topics.delete)
         await topics.create(self._workload.accounts)
         await topics.mirrored()
         return topics
+
+    def _make_stream(self, sandbox: Sandbox) -> LiveStream:
+        """The connector beside the leader's cluster, reading over that region's link, and who watches it."""
+        servers, settings, names = self._servers, self._settings, self._names()
+        assert servers.java is not None
+        assert servers.kafka is not None
+        leader, cdc_settings = settings.kafka_leader, settings.cdc
+        connect = Connect(
+            servers.java,
+            servers.kafka[leader],
+            names.ours("connect"),
+            servers.folder / f"{self._run}-connect",
+            self._delivery,
+            max(1, cdc_settings.offset_flush_interval_ns // 1_000_000),
+        )
+        sides = {leader: (servers.kafka[leader], names.real(cdc.TOPIC, "local"))}
+        for region in settings.regions:
+            if region != leader:
+                sides[region] = (servers.kafka[region], names.real(f"{leader}.{cdc.TOPIC}", "local"))
+        poll_ms = max(1, cdc_settings.poll_interval_ns // 1_000_000)
+        source = servers.database_from(leader)
+        return LiveStream(connect, source, poll_ms, sides, self._run, sandbox)
 
     # -- services ----------------------------------------------------------------------------------
 
@@ -302,9 +359,8 @@ class _LiveWorld:
             await service.ready()
 
     def _end_services(self) -> None:
-        """Kill them all. No await lies between: who watches sees no dead service."""
-        while self._services:
-            self._services.popitem()[1].child.kill()
+        for service in self._services.values():
+            service.child.kill()
 
     def _service(self, name: str) -> Service:
         folder = self._servers.folder
@@ -317,19 +373,19 @@ class _LiveWorld:
             pool_most=pool_size(self._settings),
             kafka=self._kafka(name),
         )
-        return Service(
-            start_service(self._design, assignment, folder / f"{self._run}-{name}.log"), assignment.log
-        )
+        return start_service(self._design, assignment, folder / f"{self._run}-{name}.log")
 
-    async def _settle(self, topics: RunTopics | None) -> None:
-        """Wait until the copies have everything and no service has noted anything for a while."""
+    async def _settle(self, topics: RunTopics | None, sandbox: Sandbox | None) -> None:
+        """Wait until everything has come everywhere and nobody has noted anything for a while."""
         deadline_ns = now_ns() + _SETTLE_TIMEOUT_NS
         sizes: list[int] = []
         since_ns = now_ns()
         try:
             while now_ns() < deadline_ns:
                 seen = [service.size for service in self._services.values()]
-                if seen != sizes or (topics is not None and not await topics.caught_up()):
+                if self._stream is not None:
+                    seen += [len(witness.came) for witness in self._stream.witnesses]
+                if seen != sizes or not await self._come(topics, sandbox):
                     sizes, since_ns = seen, now_ns()
                 elif now_ns() - since_ns > _QUIET_NS:
                     return
@@ -340,6 +396,12 @@ class _LiveWorld:
         self._history.notes.append(
             f"the services were still at work {_SETTLE_TIMEOUT_NS // 10**9} s after the last answer"
         )
+
+    async def _come(self, topics: RunTopics | None, sandbox: Sandbox | None) -> bool:
+        """Whether every copy has everything, and the change stream tells the table."""
+        if topics is not None and not await topics.caught_up():
+            return False
+        return self._stream is None or sandbox is None or self._stream.told(await sandbox.finals())
 
     async def _rehearse(self, sandbox: Sandbox, clients: Mapping[str, LiveRegion]) -> None:
         """Let every open connection do every kind of operation once, on accounts that are then removed.
@@ -377,6 +439,13 @@ class _LiveWorld:
         self._services[kill.region] = self._service(kill.region)
         self._history.count("service_kills")
 
+    async def _restart_connector(self, stream: LiveStream) -> None:
+        """Kill the connector's worker at the scenario's times, and start it again."""
+        for at_ns in sorted(self._settings.cdc.restart_at_ns):
+            await self._until(at_ns)
+            self._history.count("connector_restarts")
+            await stream.restart()
+
     async def _operate(self, clients: Mapping[str, LiveRegion]) -> None:
         """Let each client begin its operation at its time, and wait for all answers.
 
@@ -386,6 +455,8 @@ class _LiveWorld:
             async with asyncio.TaskGroup() as tasks:
                 for kill in self._kills:
                     tasks.create_task(self._kill(kill))
+                if self._stream is not None:
+                    tasks.create_task(self._restart_connector(self._stream))
                 for op in self._workload:
                     await self._until(op.at_ns)
                     tasks.create_task(self._client(op, clients[op.region]))
@@ -432,35 +503,6 @@ class _LiveWorld:
             ):  # the driver says the same of a wrong call; that is the design's fault
                 raise
             return Unknown("the connection was closed")
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A region's service process, and the file of its events."""
-
-    child: Child
-    events: Path
-
-    async def ready(self) -> None:
-        """Return once everything that it needs is open. Raises ServiceFailed."""
-        assert self.child.process.stdout is not None
-        line = await asyncio.to_thread(self.child.process.stdout.readline)
-        if line != READY:
-            await asyncio.to_thread(self.child.process.wait)
-            raise ServiceFailed(f"{self.child.name} ended before it was ready:\n{self.child.tail()}")
-
-    def check(self) -> None:
-        """Raise ServiceFailed where the process has ended with an error."""
-        if self.child.process.poll() not in (None, 0):
-            raise ServiceFailed(f"{self.child.name} ended:\n{self.child.tail()}")
-
-    @property
-    def size(self) -> int:
-        """How much it has noted."""
-        try:
-            return self.events.stat().st_size
-        except FileNotFoundError:
-            return 0
 
 
 def _as_kind(op: Operation, kind: Kind, round_: int, accounts: int) -> Operation:

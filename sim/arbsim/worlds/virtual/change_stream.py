@@ -113,9 +113,9 @@ class ChangeStream:
         return interval_ns - (self._kernel.now_ns - self._started_ns) % interval_ns
 
     async def _snapshot(self, producer: Producer) -> None:
-        lsn = self._universe.engine.lsn
+        lsn, xid = self._universe.engine.lsn, self._universe.engine.snapshot_xid()
         for row in self._universe.engine.table(ACCOUNTS):
-            self._send(producer, cdc.ChangeEvent("r", None, _columns(row), lsn, None, *self._times(None)), 0)
+            self._send(producer, cdc.ChangeEvent("r", None, _columns(row), lsn, xid, *self._times(None)), 0)
         await producer.flush()
 
     async def _tell(self, producer: Producer, entry: _Entry) -> None:

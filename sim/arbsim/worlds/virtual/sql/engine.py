@@ -184,6 +184,11 @@ class Engine:
         self._first_locks += 1
         return self._first_locks
 
+    def snapshot_xid(self) -> int:
+        """A transaction id for whoever reads all tables at this moment: no transaction that writes has it."""
+        self._xid += 1
+        return self._xid
+
     def touched(self, row: Row) -> None:
         """A row's locks or queue changed: somebody who waits for it may go on."""
         if row.queue is not None:
