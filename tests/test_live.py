@@ -47,7 +47,7 @@ class Machine:
         self.model: dict[str, Step] = {}
 
     def run_live(
-        self, design: Any, card: Any, workload: Any, settings: Any, servers: Any, run: str
+        self, design: Any, card: Any, workload: Any, settings: Any, servers: Any, run: str, on_delivered: Any
     ) -> History:
         self.live.get(card.name, nothing)()
         return run_model(design, card, workload, settings)

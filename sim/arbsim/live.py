@@ -15,11 +15,13 @@ from arbsim.audit.costs import EVERYWHERE
 from arbsim.conform.check import ServerExecutor
 from arbsim.conform.server import Server, ServerUnreachable
 from arbsim.conform.verify import verify
+from arbsim.delivery import TRIALS, run_trial, stream_facts
 from arbsim.model import Workload
-from arbsim.results import DesignResult, FamilyFacts, LiveFacts, ServerFacts, Simulated
+from arbsim.results import DesignResult, FamilyFacts, LiveFacts, ServerFacts, Simulated, StreamFacts
 from arbsim.runner import DesignFailed, Judged, Run, card_of, designs_failing, facts_of, finish, settings_of
 from arbsim.scenario import Scenario
 from arbsim.worlds.api import Design
+from arbsim.worlds.live.change_stream import Delivered
 from arbsim.worlds.live.database import DatabaseServer
 from arbsim.worlds.live.java import JavaMissing, fetch
 from arbsim.worlds.live.local import Stack, local_stack, train
@@ -64,31 +66,32 @@ def run_live(
 
     judged: list[Judged] = []
     not_run: dict[str, str] = {}
-    interrupted, unavailable = False, None
+    streams: dict[str, tuple[StreamFacts, ...]] = {}
+    end: BaseException | None = None
     needs = [design.resources() for design in designs.values()]
     with local_stack(settings, needs, waiting_for) as stack:
         waiting_for("the isolation levels of PostgreSQL")
         levels = asyncio.run(isolation_levels(stack.servers.database))
-        for number, (name, design) in enumerate(designs.items(), start=1):
-            reason = why_not(design.resources(), stack.servers)
-            if reason is not None:
-                not_run[name] = reason
-                continue
-            on_design(name, None)
-            try:
-                one = _judge(name, design, workload, settings, stack, f"arbsim_{os.getpid()}_{number}")
-            except (KeyboardInterrupt, ServerUnavailable) as end:
-                if not judged:
-                    raise
-                interrupted, unavailable = isinstance(end, KeyboardInterrupt), str(end)
-                break
-            judged.append(one)
-            on_design(name, one.result)
-            interrupted = INTERRUPTED in one.history.notes
-            if interrupted:
-                break
+        try:
+            for number, (name, design) in enumerate(designs.items(), start=1):
+                reason = why_not(design.resources(), stack.servers)
+                if reason is not None:
+                    not_run[name] = reason
+                    continue
+                on_design(name, None)
+                one = _judge(name, design, workload, settings, stack, _run_name(number), streams)
+                judged.append(one)
+                on_design(name, one.result)
+                if INTERRUPTED in one.history.notes:
+                    raise KeyboardInterrupt
+            for number, trial in enumerate(TRIALS if streams else (), start=len(designs) + 1):
+                on_design(f"the change stream, {trial.name}", None)
+                streams[trial.name] = run_trial(trial, settings, stack.servers, _run_name(number))
+        except (KeyboardInterrupt, ServerUnavailable) as error:
+            if not judged:
+                raise
+            end = error
     beside, cut_short = _simulations(judged, designs, workload, as_the_servers(settings))
-    interrupted = interrupted or cut_short
     database, *others = stack.facts
     live = LiveFacts(
         began=began.strftime("%Y-%m-%d %H:%M UTC"),
@@ -97,11 +100,16 @@ def run_live(
         links=stack.links,
         not_run=not_run,
         simulated=beside,
+        streams=streams,
     )
     facts = replace(
         facts_of(scenario, seed, replay), live=live, families=tuple(_families(settings, stack, database))
     )
-    return LiveRun(finish(scenario, workload, facts, designs, judged), interrupted, unavailable or None)
+    return LiveRun(
+        finish(scenario, workload, facts, designs, judged),
+        interrupted=cut_short or isinstance(end, KeyboardInterrupt),
+        unavailable=str(end) if isinstance(end, ServerUnavailable) else None,
+    )
 
 
 def set_up(waiting_for: Callable[[str], None]) -> str:
@@ -115,12 +123,27 @@ def set_up(waiting_for: Callable[[str], None]) -> str:
     return f"Kafka and Debezium are in {folder.name} of arbsim's cache folder"
 
 
+def _run_name(number: int) -> str:
+    """What a run's tables, topics and slots are named by."""
+    return f"arbsim_{os.getpid()}_{number}"
+
+
 def _judge(
-    name: str, design: Design, workload: Workload, settings: Settings, stack: Stack, run: str
+    name: str,
+    design: Design,
+    workload: Workload,
+    settings: Settings,
+    stack: Stack,
+    run: str,
+    streams: dict[str, tuple[StreamFacts, ...]],
 ) -> Judged:
-    card = card_of(name, design)
+    def on_delivered(delivered: Sequence[Delivered]) -> None:
+        killed = bool(settings.cdc.restart_at_ns)
+        streams[name] = tuple(stream_facts(delivered, "at least once", killed=killed))
+
     try:
-        history = run_design(design, card, workload, settings, stack.servers, run)
+        card = card_of(name, design)
+        history = run_design(design, card, workload, settings, stack.servers, run, on_delivered=on_delivered)
     except ServerUnavailable:
         raise
     except Exception as error:

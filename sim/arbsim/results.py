@@ -320,6 +320,25 @@ class LinkFacts(Part):
     )
 
 
+class StreamFacts(Part):
+    """What came of one run's change stream in one region: the copy of the topic there, or the topic itself."""
+
+    region: str
+    delivery: Literal["at least once", "exactly once"]
+    killed: bool = Field(
+        description="whether the connector was killed (kill -9) in the middle and started again"
+    )
+    changes: int = Field(description="changes that came, each counted once")
+    again: int = Field(description="events that had come before, with the same LSN")
+    missing: int = Field(description="committed changes of which no event came")
+    snapshots: int = Field(description="rows that came as part of a snapshot")
+    lag_p50_ms: Milliseconds | None = Field(description="from commit to consumer")
+    lag_p99_ms: Milliseconds | None
+    differences: dict[str, tuple[Money | None, Money | None]] = Field(
+        description="accounts of which the folded events tell another balance (second) than the table has (first)"
+    )
+
+
 class Simulated(Part):
     """What the model says of a design on the same workload, told that the server is what it is."""
 
@@ -341,6 +360,10 @@ class LiveFacts(Part):
         description="designs that these servers cannot stand for, with the reason"
     )
     simulated: dict[str, Simulated]
+    streams: dict[str, tuple[StreamFacts, ...]] = Field(
+        default={},
+        description="the change stream of each design that has one, and of the trials of its delivery",
+    )
 
 
 class LiveResults(Results):

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from arbsim.audit import audit
+from arbsim.delivery import Trial, run_trial
 from arbsim.history import History
 from arbsim.model import Workload
-from arbsim.results import DesignResult
+from arbsim.results import DesignResult, StreamFacts
 from arbsim.runner import card_of, designs_of
 from arbsim.scenario import Scenario
 from arbsim.worlds.api import Design
@@ -66,6 +67,11 @@ class Live:
             kills,
             **stream,
         )
+
+    def trial(self, trial: Trial) -> tuple[StreamFacts, ...]:
+        """Kill a connector."""
+        self.runs += 1
+        return run_trial(trial, self.settings, self.stack.servers, f"arbsim_test_{self.runs}")
 
     def judge(self, name: str) -> DesignResult:
         """Run a design and audit its history."""

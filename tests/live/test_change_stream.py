@@ -4,84 +4,57 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from arbsim import cdc
 from arbsim.audit import audit
-from arbsim.designs.atomic_update import AtomicUpdate
+from arbsim.delivery import KILLS
 from arbsim.designs.read_model import ReadModel
 from arbsim.history import History
-from arbsim.model import FindingKind, Kind, Operation, Verdict, Workload
+from arbsim.model import FindingKind, Verdict
+from arbsim.results import StreamFacts
 from arbsim.runner import card_of
 from arbsim.worlds.live.change_stream import Delivered
-from arbsim.worlds.live.connect import Delivery
 from arbsim.worlds.virtual.world import run_design as run_model
 from tests.live.stack import Live
 
-MS = 1_000_000
-EVERY_MS = 10
 
-
-def steady(seconds: float) -> Workload:
-    """A deposit of a cent every few milliseconds; each is one change of the one account."""
-    count = round(seconds * 1000 / EVERY_MS)
-    operations = tuple(
-        Operation(number, number * EVERY_MS * MS, "east", Kind.DEPOSIT, 1, 1)
-        for number in range(1, count + 1)
-    )
-    return Workload(operations, {1: 10_000})
-
-
-def run(live: Live, delivery: Delivery, kill_ms: int, flush_ms: int) -> tuple[History, Sequence[Delivered]]:
-    """Kill the connector in the middle of a steady stream of changes."""
-    told: list[Sequence[Delivered]] = []
-    cdc = replace(live.settings.cdc, restart_at_ns=(kill_ms * MS,), offset_flush_interval_ns=flush_ms * MS)
-    history = live.run_design(
-        AtomicUpdate(change_stream=True),
-        workload=steady((kill_ms + 500) / 1000),
-        settings=replace(live.settings, cdc=cdc),
-        delivery=delivery,
-        on_delivered=told.append,
-    )
-    assert history.totals["connector_restarts"] == 1
-    assert history.notes == []
-    (delivered,) = told
-    return history, delivered
-
-
-def check(history: History, delivered: Sequence[Delivered]) -> None:
+def check(sides: Sequence[StreamFacts], delivery: str) -> None:
     """However it went, both sides of MirrorMaker end with the table."""
-    assert [one.region for one in delivered] == ["east", "west"]
-    for one in delivered:
+    assert [(one.region, one.delivery, one.killed) for one in sides] == [
+        ("east", delivery, True),
+        ("west", delivery, True),
+    ]
+    for one in sides:
         assert one.differences == {}
-    assert {finals[1] for finals in history.finals.values()} == {10_000 + len(history.workload.operations)}
+        assert one.lag_p50_ms is not None
+        assert one.lag_p99_ms is not None
+        assert 0 < one.lag_p50_ms <= one.lag_p99_ms
 
 
 def test_at_least_once_repeats_what_came_after_the_last_flush_and_loses_nothing(kafka: Live) -> None:
-    history, delivered = run(kafka, "at least once", kill_ms=1_600, flush_ms=1_000)
-    check(history, delivered)
-    for one in delivered:
-        assert one.missing == 0
-        assert one.changes == len(history.workload.operations)
+    sides = kafka.trial(KILLS[0])
+    check(sides, "at least once")
+    for one in sides:
+        assert (one.changes, one.missing) == (400, 0)
         assert one.again > 0
 
 
 def test_exactly_once_loses_nothing_and_repeats_nothing(kafka: Live) -> None:
-    history, delivered = run(kafka, "exactly once", kill_ms=1_600, flush_ms=1_000)
-    check(history, delivered)
-    for one in delivered:
-        assert (one.missing, one.again) == (0, 0)
-        assert one.changes == len(history.workload.operations)
+    sides = kafka.trial(KILLS[1])
+    check(sides, "exactly once")
+    for one in sides:
+        assert (one.changes, one.missing, one.again) == (400, 0, 0)
 
 
 def test_killed_before_the_first_flush_a_new_snapshot_swallows_what_happened_in_between(kafka: Live) -> None:
-    history, delivered = run(kafka, "at least once", kill_ms=600, flush_ms=60_000)
-    check(history, delivered)
-    for one in delivered:
+    sides = kafka.trial(KILLS[2])
+    check(sides, "at least once")
+    for one in sides:
         assert one.missing > 0
+        assert one.changes == 400 - one.missing
         assert one.snapshots == 2
 
 

@@ -142,6 +142,10 @@ def _servers(results: LiveResults) -> Iterator[str]:
         f"- not run: {code(name)}: {escape(reason)}." for name, reason in results.live.not_run.items()
     )
     yield ""
+    if results.live.streams:
+        yield "## The change stream\n"
+        yield f"{live.STREAM_NOTE}\n"
+        yield from table([*live.STREAM_HEAD], _escaped(live.stream_rows(results)))
     yield "## Live and simulated\n"
     yield f"{live.beside(results)}\n"
     head = ["design", "live", "simulated", "final live", "final simulated", "p99 ms", "p99 simulated", "same"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -44,6 +44,7 @@ class Witness:
     came: list[tuple[int, bytes, bytes]] = field(default_factory=list)
     table: dict[int, Cents | None] = field(default_factory=dict)
     """The table as the events tell it; None for a row that was deleted."""
+    changes: int = 0
     seen: cdc.Seen = field(default_factory=cdc.Seen)
 
     def take(self, key: bytes, value: bytes | None) -> None:
@@ -54,6 +55,7 @@ class Witness:
         self.came.append((now_ns(), key, value))
         row = event.after or event.before or {}
         if self.seen.add(row["id"], event.lsn):
+            self.changes += event.op != "r"
             self.table[row["id"]] = to_cents(Decimal(event.after["balance"])) if event.after else None
 
     def equals(self, finals: Mapping[int, Cents]) -> bool:
@@ -102,6 +104,8 @@ class LiveStream:
         self._run = run
         self._sandbox = sandbox
         self._watching: list[asyncio.Task[None]] = []
+        self.changes_at_flush: int | None = None
+        """How many changes had come when the connector's position was stored last; None before the first time."""
         self.witnesses = [Witness(region, name) for region, (_, name) in sides.items()]
 
     async def open(self, stack: AsyncExitStack) -> None:
@@ -113,20 +117,30 @@ class LiveStream:
         self._connect.start()
         stack.callback(self._end)
         for witness in self.witnesses:
-            address = self._sides[witness.region][0]
-            consumer = AIOKafkaConsumer(
-                bootstrap_servers=address, auto_offset_reset="earliest", isolation_level="read_committed"
-            )
-            try:
-                await consumer.start()
-                stack.push_async_callback(quietly, consumer.stop)
-                consumer.assign([TopicPartition(witness.topic, number) for number in range(cdc.PARTITIONS)])
-            except (KafkaError, OSError) as error:
-                raise ServerUnavailable(
-                    f"Kafka {witness.region} at {address}: {type(error).__name__}"
-                ) from None
-            self._watching.append(asyncio.create_task(_watch(consumer, witness)))
+            consumer = await self._consumer(stack, witness.region, witness.topic, cdc.PARTITIONS)
+            self._watching.append(asyncio.create_task(_watch(consumer, witness.take)))
         await self._connect.ready()
+        leader = self.witnesses[0].region
+        positions = await self._consumer(stack, leader, self._connect.positions, 1)
+        self._watching.append(asyncio.create_task(_watch(positions, self._flushed)))
+
+    async def _consumer(
+        self, stack: AsyncExitStack, region: str, topic: str, partitions: int
+    ) -> AIOKafkaConsumer:
+        address = self._sides[region][0]
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=address, auto_offset_reset="earliest", isolation_level="read_committed"
+        )
+        try:
+            await consumer.start()
+            stack.push_async_callback(quietly, consumer.stop)
+            consumer.assign([TopicPartition(topic, number) for number in range(partitions)])
+        except (KafkaError, OSError) as error:
+            raise ServerUnavailable(f"Kafka {region} at {address}: {type(error).__name__}") from None
+        return consumer
+
+    def _flushed(self, _key: bytes, _value: bytes | None) -> None:
+        self.changes_at_flush = self.witnesses[0].changes
 
     async def begin(self, finals: Mapping[int, Cents]) -> None:
         """Start the connector, and return once its snapshot of the table has come to every side."""
@@ -178,11 +192,11 @@ class LiveStream:
         return [_delivered(witness, changes, finals) for witness in self.witnesses]
 
 
-async def _watch(consumer: AIOKafkaConsumer, witness: Witness) -> None:
+async def _watch(consumer: AIOKafkaConsumer, take: Callable[[bytes, bytes | None], None]) -> None:
     while True:
         for batch in (await consumer.getmany(timeout_ms=_FETCH_MS)).values():
             for record in batch:
-                witness.take(record.key, record.value)
+                take(record.key, record.value)
 
 
 def _delivered(witness: Witness, changes: Sequence[Change], finals: Mapping[int, Cents]) -> Delivered:

@@ -46,6 +46,11 @@ class Connect:
         self._child: Child | None = None
 
     @property
+    def positions(self) -> str:
+        """The topic in which the connector's position is stored."""
+        return f"{self._group}-offset"
+
+    @property
     def child(self) -> Child:
         """Its process. It must have been started."""
         assert self._child is not None

@@ -15,7 +15,14 @@ from arbsim.worlds.api import Resources, Topic
 from arbsim.worlds.live.clients import Names
 from arbsim.worlds.live.connect import Connect
 from arbsim.worlds.live.database import DatabaseServer, product_of
-from arbsim.worlds.live.java import KAFKA_VERSION, Java, JavaMissing, find_java, keep_archive
+from arbsim.worlds.live.java import (
+    DEBEZIUM_VERSION,
+    KAFKA_VERSION,
+    Java,
+    JavaMissing,
+    find_java,
+    keep_archive,
+)
 from arbsim.worlds.live.kafka import Broker, Flow, server_name, start_mirror_maker
 from arbsim.worlds.live.links import Link, Links
 from arbsim.worlds.live.postgres import EmbeddedPostgres
@@ -259,6 +266,21 @@ def _facts_of_kafka(
         }
         yield ServerFacts(
             name="MirrorMaker", product="Apache Kafka MirrorMaker 2", version=KAFKA_VERSION, settings=told
+        )
+    if any(one.change_stream for one in needs):
+        cdc = settings.cdc
+        yield ServerFacts(
+            name="Connect",
+            product="Debezium's PostgreSQL connector in Kafka Connect",
+            version=f"{DEBEZIUM_VERSION}, {KAFKA_VERSION}",
+            settings={
+                "mode": f"distributed, one worker for each run, in {settings.kafka_leader}",
+                "plugin.name": "pgoutput",
+                "snapshot.mode": "initial",
+                "decimal.handling.mode": "string",
+                "poll.interval.ms": f"{_ms(cdc.poll_interval_ns):g}",
+                "offset.flush.interval.ms": f"{_ms(cdc.offset_flush_interval_ns):g}",
+            },
         )
 
 

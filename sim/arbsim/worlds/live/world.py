@@ -59,6 +59,7 @@ _QUIET_NS = 1_000_000_000
 _POLL_S = 0.1
 _WATCH_S = 0.25
 _GIVE_UP_S = 5.0
+_KILL_POLL_S = 0.01
 _CONNECTIONS_LEAST = 10
 _REHEARSAL_CENTS = 10_000
 
@@ -121,17 +122,21 @@ def run_design(
     run: str,
     kills: Sequence[KillService] = (),
     delivery: Delivery = "at least once",
+    kill_connector: Callable[[LiveStream], bool] | None = None,
     on_delivered: Callable[[Sequence[Delivered]], None] = lambda delivered: None,
 ) -> History:
     """Run one design on the workload in real time. ``run`` names what is made for it on the servers.
 
-    ``delivery`` is that of the change stream, where the design has one; ``on_delivered`` is told at the end what came
-    on each side of MirrorMaker.
+    ``delivery`` is that of the change stream, where the design has one; its connector is killed and started again at
+    the scenario's times, or instead once ``kill_connector`` says so. ``on_delivered`` is told at the end what came on
+    each side of MirrorMaker.
 
     Ctrl-C ends the run early: the history has a note of it, and who was not answered has an unknown outcome. Raises
     ServerUnavailable, and whatever the design raises that is no outcome.
     """
-    world = _LiveWorld(design, card, workload, settings, servers, run, kills, delivery, on_delivered)
+    world = _LiveWorld(
+        design, card, workload, settings, servers, run, kills, delivery, kill_connector, on_delivered
+    )
     return asyncio.run(world.run())
 
 
@@ -148,6 +153,7 @@ class _LiveWorld:
         run: str,
         kills: Sequence[KillService],
         delivery: Delivery,
+        kill_connector: Callable[[LiveStream], bool] | None,
         on_delivered: Callable[[Sequence[Delivered]], None],
     ) -> None:
         self._design = design
@@ -161,6 +167,7 @@ class _LiveWorld:
         self._run = run
         self._kills = kills
         self._delivery = delivery
+        self._kill_connector = kill_connector
         self._on_delivered = on_delivered
         self._history = History(card, workload)
         self._log = Log()
@@ -440,8 +447,15 @@ class _LiveWorld:
         self._history.count("service_kills")
 
     async def _restart_connector(self, stream: LiveStream) -> None:
-        """Kill the connector's worker at the scenario's times, and start it again."""
-        for at_ns in sorted(self._settings.cdc.restart_at_ns):
+        """Kill the connector's worker when it is to be killed, and start it again."""
+        kill = self._kill_connector
+        if kill is not None:
+            last_ns = max(op.at_ns for op in self._workload)
+            while not kill(stream):
+                if now_ns() > self._start_ns + last_ns:
+                    return
+                await asyncio.sleep(_KILL_POLL_S)
+        for at_ns in [0] if kill is not None else sorted(self._settings.cdc.restart_at_ns):
             await self._until(at_ns)
             self._history.count("connector_restarts")
             await stream.restart()
