@@ -433,6 +433,8 @@ def test_a_second_producer_with_the_same_id_fences_the_first(bench: Bench) -> No
         await zombie.begin_transaction()
         await zombie.send_and_wait("t", b"zombie")
         heir = await transactional(bench)
+        with pytest.raises(ProducerFenced):
+            await zombie.send_and_wait("t", b"too late")
         for refused in (zombie.commit_transaction, zombie.begin_transaction):
             with pytest.raises(ProducerFenced):
                 await refused()

@@ -114,6 +114,7 @@ class Producer:
         self._kernel.touch(self._mark)
         self._check_open()
         if self._transactional_id is not None and self._transaction is None:
+            self._check_fenced()  # its transaction was aborted for it
             raise IllegalOperation("Can't send messages while not in transaction")
         partitions = self._cluster.partitions(topic)
         if number is None:
