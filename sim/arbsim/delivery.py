@@ -17,7 +17,7 @@ from arbsim.worlds.virtual.settings import Settings
 
 MS = 1_000_000
 _EVERY_MS = 10
-_FOR_MS = 4_000
+_FOR_MS = 5_000
 """How long changes go on: the connector is killed in the first half, and while it is down the database goes on."""
 
 _SOME_CHANGES = 20

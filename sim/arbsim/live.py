@@ -15,7 +15,7 @@ from arbsim.audit.costs import EVERYWHERE
 from arbsim.conform.check import ServerExecutor
 from arbsim.conform.server import Server, ServerUnreachable
 from arbsim.conform.verify import verify
-from arbsim.delivery import TRIALS, run_trial, stream_facts
+from arbsim.delivery import TRIALS, UNDISTURBED, run_trial, stream_facts
 from arbsim.model import Workload
 from arbsim.results import DesignResult, FamilyFacts, LiveFacts, ServerFacts, Simulated, StreamFacts
 from arbsim.runner import DesignFailed, Judged, Run, card_of, designs_failing, facts_of, finish, settings_of
@@ -86,7 +86,9 @@ def run_live(
                     raise KeyboardInterrupt
             for number, trial in enumerate(TRIALS if streams else (), start=len(designs) + 1):
                 on_design(f"the change stream, {trial.name}", None)
-                streams[trial.name] = run_trial(trial, settings, stack.servers, _run_name(number))
+                sides = run_trial(trial, settings, stack.servers, _run_name(number))
+                reached = trial is UNDISTURBED or all(one.killed for one in sides)
+                streams[trial.name if reached else f"{trial.name}: too slow here, it was not killed"] = sides
         except (KeyboardInterrupt, ServerUnavailable) as error:
             if not judged:
                 raise

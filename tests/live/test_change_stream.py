@@ -38,7 +38,7 @@ def test_at_least_once_repeats_what_came_after_the_last_flush_and_loses_nothing(
     sides = kafka.trial(KILLS[0])
     check(sides, "at least once")
     for one in sides:
-        assert (one.changes, one.missing) == (400, 0)
+        assert (one.changes, one.missing) == (500, 0)
         assert one.again > 0
 
 
@@ -46,7 +46,7 @@ def test_exactly_once_loses_nothing_and_repeats_nothing(kafka: Live) -> None:
     sides = kafka.trial(KILLS[1])
     check(sides, "exactly once")
     for one in sides:
-        assert (one.changes, one.missing, one.again) == (400, 0, 0)
+        assert (one.changes, one.missing, one.again) == (500, 0, 0)
 
 
 def test_killed_before_the_first_flush_a_new_snapshot_swallows_what_happened_in_between(kafka: Live) -> None:
@@ -54,7 +54,7 @@ def test_killed_before_the_first_flush_a_new_snapshot_swallows_what_happened_in_
     check(sides, "at least once")
     for one in sides:
         assert one.missing > 0
-        assert one.changes == 400 - one.missing
+        assert one.changes == 500 - one.missing
         assert one.snapshots == 2
 
 

@@ -143,12 +143,12 @@ class LiveStream:
         self.changes_at_flush = self.witnesses[0].changes
 
     async def begin(self, finals: Mapping[int, Cents]) -> None:
-        """Start the connector, and return once its snapshot of the table has come to every side."""
+        """Start the connector; return once its snapshot has come to every side, and it reads what is committed next."""
         await self._connect.follow(
             self._run, self._source, f"{self._sandbox.schema}.{ACCOUNTS}", self._topic, self._poll_ms
         )
         deadline = time.monotonic() + _SNAPSHOT_TIMEOUT_S
-        while not self.told(finals):
+        while not self.told(finals) or not await self._sandbox.is_streamed(self._run):
             if time.monotonic() > deadline:
                 raise ServerUnavailable(f"no snapshot of the table came to {self._topic}")
             await asyncio.sleep(_POLL_S)

@@ -282,6 +282,11 @@ class Sandbox:
         rows = await self._connection.fetch(f"SELECT id, balance FROM {ACCOUNTS} ORDER BY id")
         return {row["id"]: to_cents(row["balance"]) for row in rows}
 
+    async def is_streamed(self, name: str) -> bool:
+        """Whether somebody reads a replication slot at this moment."""
+        query = "SELECT active FROM pg_replication_slots WHERE slot_name = $1"
+        return bool(await self._connection.fetchval(query, name))
+
     async def forget_stream(self, name: str) -> None:
         """Remove a replication slot and its publication. Raises asyncpg.PostgresError while somebody reads it."""
         await self._connection.fetch(

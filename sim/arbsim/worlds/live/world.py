@@ -60,6 +60,7 @@ _POLL_S = 0.1
 _WATCH_S = 0.25
 _GIVE_UP_S = 5.0
 _KILL_POLL_S = 0.01
+_KILL_TIMEOUT_NS = 10_000_000_000
 _CONNECTIONS_LEAST = 10
 _REHEARSAL_CENTS = 10_000
 
@@ -452,7 +453,7 @@ class _LiveWorld:
         if kill is not None:
             last_ns = max(op.at_ns for op in self._workload)
             while not kill(stream):
-                if now_ns() > self._start_ns + last_ns:
+                if now_ns() > self._start_ns + last_ns + _KILL_TIMEOUT_NS:
                     return
                 await asyncio.sleep(_KILL_POLL_S)
         for at_ns in [0] if kill is not None else sorted(self._settings.cdc.restart_at_ns):
