@@ -74,7 +74,7 @@ def case_of(small: Shrunk) -> tuple[Case, Bench]:
     setup = _setup(Asked(scenario, scenario.seed, small.design, design, False, 2))
     if scenario.seed == 1:
         del setup["seed"]
-    bench = Bench(small.design, design.family, small.kind, small.world == "exhaustive")
+    bench = Bench(small.design, small.kind, small.world == "exhaustive")
     return Case(setup, build_workload(scenario, scenario.seed)), bench
 
 

@@ -80,7 +80,7 @@ def _from(event: Event) -> str:
 
 
 def _verb(event: Event) -> str:
-    return short_statement(event.text) if event.text else "a statement"
+    return short_statement(event.text) if event.text else "the waiting statement"
 
 
 def _executed(event: Event, op: str) -> str:

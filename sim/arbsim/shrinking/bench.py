@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from arbsim.audit import audit
 from arbsim.explore.search import MOST_STEPS
 from arbsim.history import History
-from arbsim.model import DesignCard, Family, FindingKind, Operation, Verdict, Workload
+from arbsim.model import DesignCard, FindingKind, Operation, Verdict, Workload
 from arbsim.results import DesignResult
 from arbsim.runner import card_of, designs_failing, designs_of, settings_of
 from arbsim.scenario import Scenario
@@ -76,7 +76,6 @@ class Bench:
     """
 
     name: str
-    family: Family
     kind: FindingKind
     any_order: bool = False
     own: Design | None = None
@@ -97,6 +96,14 @@ class Bench:
     def scenario(self, case: Case) -> Scenario:
         """The case as a scenario. Raises pydantic's ValidationError where it is none."""
         return at_point(case.data, {})
+
+    def sections(self, case: Case) -> set[str]:
+        """The sections of a scenario that have to do with the design."""
+        prepared = self._prepare(case)
+        assert prepared is not None
+        needs = prepared[0].resources()
+        used = {"database": needs.accounts_table, "kafka": bool(needs.topics), "cdc": needs.change_stream}
+        return {"designs", "network", *(section for section, uses in used.items() if uses)}
 
     def judge(self, case: Case) -> DesignResult:
         """Run a case with its own times."""

@@ -17,7 +17,7 @@ from arbsim.scenario.quantities import Duration
 from arbsim.scenario.sweep_check import written
 from arbsim.shrinking.bench import Bench, Case
 from arbsim.shrinking.document import Fact
-from arbsim.shrinking.reduce import without_operation, without_region, without_setting
+from arbsim.shrinking.reduce import LEADERS, without_operation, without_region, without_setting
 
 MS = 1_000_000
 GRID_NS = tuple(number * MS for number in (0, 1, 10, 100, 1_000, 10_000))
@@ -300,7 +300,7 @@ def _delays_of(probes: _Probes) -> Iterator[tuple[str, Duration, Callable[[int],
             return replace(case, setup=with_values(case.setup, table))  # type: ignore[arg-type]
 
         yield ROUND_TRIPS, Duration(at_least=1), with_trips
-    sections = {"designs", "network", "kafka" if probes.bench.family == "bus" else "database"}
+    sections = probes.bench.sections(case)
     for place in places(data).values():
         if place.keys[0] in sections and isinstance(place.quantity, Duration):
             yield _name(place), place.quantity, _with(case, place)
@@ -322,15 +322,11 @@ def _name(place: Place) -> str:
 
 def _regions(probes: _Probes) -> Iterator[Fact]:
     """Who leads, and who begins where."""
-    case, bench = probes.case, probes.bench
+    case = probes.case
     regions = list(case.setup["regions"])
     if len(regions) < 2:
         return
-    section = "kafka" if bench.family == "bus" else "database"
-    led = {
-        region: probes.shows(replace(case, setup=with_values(case.setup, {(section, "leader"): region})))
-        for region in regions
-    }
+    led = {region: probes.shows(_led_by(case, region)) for region in regions}
     yield _which(probes, "leader", "leads", led)
     used = sorted({op.region for op in case.workload})
     if len(used) == 2:
@@ -339,6 +335,11 @@ def _regions(probes: _Probes) -> Iterator[Fact]:
         shown = probes.shows(swapped)
         how = "just the same" if shown else "no more"
         yield probes.fact("regions", not shown, f"with {used[0]} and {used[1]} exchanged it breaks {how}")
+
+
+def _led_by(case: Case, region: str) -> Case:
+    leaders = dict.fromkeys(LEADERS, region)
+    return replace(case, setup=with_values(case.setup, leaders))
 
 
 def _which(probes: _Probes, about: str, verb: str, shown: dict[str, bool]) -> Fact:

@@ -21,7 +21,7 @@ from arbsim.shrinking.ddmin import ddmin
 
 Keys = tuple[str, ...]
 SECTIONS = ("network", "database", "kafka", "cdc")
-LEADERS = (("database", "leader"), ("kafka", "leader"))
+LEADERS: tuple[Keys, ...] = (("database", "leader"), ("kafka", "leader"))
 UNIT: Cents = 100
 
 

@@ -63,7 +63,7 @@ def shrink_run(
     with designs_failing(asked.name):
         history = run_design(asked.design, card, whole, settings)
     result = audit(history)
-    bench = Bench(asked.name, card.family, FindingKind.OVERDRAFT, own=asked.design if asked.own else None)
+    bench = Bench(asked.name, FindingKind.OVERDRAFT, own=asked.design if asked.own else None)
     bench.on_run = lambda runs: on_run("shrinking", runs)
     workload, leaps = whole, leaps_of(Case(_setup(asked), whole), history, result)
     if result.verdict is not Verdict.VIOLATED:
@@ -178,5 +178,5 @@ def _verify(text: str, case: Case, bench: Bench) -> None:
     scenario = parse_scenario(Source("the shrunk scenario", text), folder=Path(), check_sql=check_statement)
     workload = build_workload(scenario, scenario.seed)
     assert workload == case.workload, "the scenario that was written has other operations"
-    fresh = Bench(bench.name, bench.family, bench.kind, bench.any_order, bench.own)
+    fresh = Bench(bench.name, bench.kind, bench.any_order, bench.own)
     assert fresh.shows(Case(case.setup, workload)), "the scenario that was written does not show it"
