@@ -20,23 +20,32 @@ class Psql:
     def __init__(self, dsn: str) -> None:
         folder = installed()
         assert folder is not None
-        secret = {"PGPASSWORD": urlsplit(dsn).password or "", "PGOPTIONS": "-c search_path=witness"}
+        secret = {
+            "PGPASSWORD": urlsplit(dsn).password or "",
+            "PGOPTIONS": "-c search_path=witness -c lock_timeout=60s",
+        }
         options = ("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-")
         self._process = subprocess.Popen(
             [folder / "bin" / "psql", *options, "-d", dsn],
             env={**os.environ, **secret}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def run(self, text: str) -> list[str]:
+    def send(self, text: str) -> None:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(f"{text}\n\\echo --done--\n")
         self._process.stdin.flush()
+
+    def answer(self) -> list[str]:
+        assert self._process.stdout is not None
         lines: list[str] = []
         while (line := self._process.stdout.readline().rstrip("\n")) != "--done--":
-            assert self._process.poll() is None, text
+            assert self._process.poll() is None, lines
             lines.append(line)
         return lines
+
+    def run(self, text: str) -> list[str]:
+        self.send(text)
+        return self.answer()
 
     def close(self) -> None:
         self._process.communicate("\\q\n")
@@ -63,12 +72,18 @@ def test_two_psql_sessions_lose_the_same_update_on_a_real_server(dsn: str, tmp_p
     assert sorted([*files[0], *files[1]]) == list(range(1, 9))
     sessions[0].run("CREATE SCHEMA witness;")
     sessions[0].run((scripts / "setup.sql").read_text(encoding="utf-8"))
+    waits = [False, False]
     for number in range(1, 9):
         who = 0 if number in files[0] else 1
         comment, statement = files[who][number]
-        answer = sessions[who].run(statement)
-        if statement.startswith("SELECT"):
-            assert comment.startswith(f"op {who + 1}: it gives balance {answer[0]}.")
+        if waits[who]:
+            sessions[who].answer()
+        sessions[who].send(statement)
+        waits[who] = "it waits for another session" in comment
+        if not waits[who]:
+            answer = sessions[who].answer()
+            if statement.startswith("SELECT"):
+                assert comment.startswith(f"op {who + 1}: it gives balance {answer[0]}.")
     final = load(saved).final["database"]
     told = sessions[1].run((scripts / "check.sql").read_text(encoding="utf-8"))
     assert told == [f"{account}|{balance}" for account, balance in final.items()]

@@ -156,7 +156,7 @@ class _ListeningSession(SharedSession):
 
 def _answer(outcome: object) -> str:
     if not isinstance(outcome, Result):
-        return "waits for another session; go on there"
+        return "waits for another session"
     rows = [
         ", ".join(f"{name} {value}" for name, value in zip(outcome.columns, row, strict=True))
         for row in outcome.rows
