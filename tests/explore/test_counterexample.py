@@ -118,6 +118,16 @@ def test_replay_shows_the_order_and_prints_the_same_document(
     assert capsys.readouterr().out == saved.read_text(encoding="utf-8")
 
 
+def test_a_shipped_design_that_fails_on_the_way_is_a_bug_of_ours_and_no_bad_input(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("nobody expects this")
+
+    monkeypatch.setattr("arbsim.explore.replaying.play", fail)
+    assert _run_app(["replay", str(folder / "counterexample.json")], as_json=False) == 5
+
+
 # -- a file that cannot be used ------------------------------------------------------------------------------
 
 

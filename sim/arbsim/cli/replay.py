@@ -44,6 +44,8 @@ def replay(
     except CounterexampleError as error:
         raise bad_input(str(error)) from None
     except DesignFailed as failure:
+        if own is None:
+            raise
         raise bad_input(str(failure)) from failure
     except Diverged as error:
         where = f"step {error.step}" if error.step else "the beginning"
