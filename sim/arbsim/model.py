@@ -108,7 +108,8 @@ class Operations(Sequence[Operation]):
         self._at_ns, self._account, self._cents, self._to_account = (array("q") for _ in range(4))
         self._kind, self._region = array("b"), array("h")
         codes: dict[str, int] = {}
-        for op in operations:
+        for number, op in enumerate(operations, start=1):
+            assert op.id == number, "the ids of operations are their places"
             self._at_ns.append(op.at_ns)
             self._region.append(codes.setdefault(op.region, len(codes)))
             self._kind.append(_KIND_CODES[op.kind])

@@ -7,6 +7,7 @@ that wants more passes it too (heapam.c, heap_lock_tuple).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -31,7 +32,7 @@ Sleep: TypeAlias = "tuple[Waiter, int]"
 """One sleep of a wait, and how many there have been of it."""
 
 
-class Waiter:
+class Waiter(ABC):
     """A statement that waits for something; `seq` is the order of arrival.
 
     `sleeps` counts whom it has slept on, one after the other: each sleep has a deadlock check of its own.
@@ -49,9 +50,9 @@ class Waiter:
         """The wait as it is now: for the deadlock check that belongs to this sleep alone."""
         return self, self.sleeps
 
+    @abstractmethod
     def blockers(self) -> list[Transaction]:
         """The transactions that must end or move on first."""
-        raise NotImplementedError
 
     def first_blocker(self) -> Transaction | None:
         """One of the transactions that must end or move on first, or None."""
