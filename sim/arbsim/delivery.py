@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from arbsim.audit.costs import percentiles
+from arbsim.audit.judge import money
 from arbsim.designs.atomic_update import AtomicUpdate
-from arbsim.model import Cents, Kind, Operation, Workload, from_cents
+from arbsim.model import Cents, Kind, Operation, Workload
 from arbsim.results import StreamFacts
 from arbsim.runner import card_of
 from arbsim.worlds.live.change_stream import Delivered, LiveStream
@@ -120,4 +121,4 @@ def stream_facts(
 
 
 def _money(cents: Cents | None) -> str | None:
-    return None if cents is None else str(from_cents(cents))
+    return None if cents is None else money(cents)

@@ -7,29 +7,33 @@ from typing import Annotated
 import typer
 
 from arbsim.cli.app import app
-from arbsim.cli.inputs import change_scenario, choose_design, read_scenario, replay_line
-from arbsim.cli.output import AsJson, bad_input, print_out, visible
+from arbsim.cli.inputs import (
+    Changes,
+    ScenarioFile,
+    Seed,
+    change_scenario,
+    choose_design,
+    own_designs_failing,
+    read_scenario,
+    replay_line,
+)
+from arbsim.cli.output import AsJson, print_out, visible
 from arbsim.cli.run import progress
 
 
 @app.command()
 def explain(
-    file: Annotated[str, typer.Argument(help="The scenario, or - for standard input.")],
+    file: ScenarioFile,
     design: Annotated[str, typer.Option(help="The design to explain; path.py:ClassName is one of your own.")],
-    seed: Annotated[int | None, typer.Option(help="Another seed than the scenario's.", min=0)] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="Another value for a parameter: kafka.mirror_lag='40 ms'. Can be repeated."
-        ),
-    ] = None,
+    seed: Seed = None,
+    set_: Changes = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell how one design broke: a proof, a picture, every step, and the same through a design that holds."""
     from arbsim.explanation import Explained
     from arbsim.model import Verdict
     from arbsim.report import story_text
-    from arbsim.runner import DesignFailed, run_scenario
+    from arbsim.runner import run_scenario
     from arbsim.workload import build_workload
 
     scenario = change_scenario(read_scenario(file), set_ or [])
@@ -39,14 +43,9 @@ def explain(
     designs = {name: known[name], **others}
     used = scenario.seed if seed is None else seed
     replay = replay_line("explain", file, used, [design], set_ or [])
-    try:
-        with progress(len(designs)) as told:
-            workload = build_workload(scenario, used)
-            done = run_scenario(scenario, workload, used, designs, replay, told, explain_only={name})
-    except DesignFailed as failure:
-        if failure.design in {entry.name for entry in scenario.designs}:
-            raise
-        raise bad_input(str(failure)) from failure
+    with own_designs_failing(scenario), progress(len(designs)) as told:
+        workload = build_workload(scenario, used)
+        done = run_scenario(scenario, workload, used, designs, replay, told, explain_only={name})
     result = done.results.designs[name]
     if as_json:
         document = Explained(

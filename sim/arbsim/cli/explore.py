@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arbsim.cli.app import app
-from arbsim.cli.inputs import choose_designs, cores, own_designs_failing, read_scenario, replay_line, slug
+from arbsim.cli.inputs import (
+    ScenarioFile,
+    Seed,
+    choose_designs,
+    cores,
+    own_designs_failing,
+    read_scenario,
+    replay_line,
+    slug,
+)
 from arbsim.cli.output import BROKEN, INTERRUPTED, AsJson, bad_input, print_out, visible
 
 if TYPE_CHECKING:
@@ -27,7 +36,7 @@ MEMORY_MB = 2_000
 
 @app.command()
 def explore(
-    file: Annotated[str, typer.Argument(help="The scenario, or - for standard input.")],
+    file: ScenarioFile,
     design: Annotated[
         list[str] | None,
         typer.Option(help="This design alone; path.py:ClassName adds one of your own. Can be repeated."),
@@ -35,7 +44,7 @@ def explore(
     operations: Annotated[
         int, typer.Option(help="How many operations; of more, those on the busiest account.", min=1)
     ] = OPERATIONS,
-    seed: Annotated[int | None, typer.Option(help="Another seed than the scenario's.", min=0)] = None,
+    seed: Seed = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="Run every order by itself, instead of one of each class.")
     ] = False,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,13 @@ from arbsim.cli.output import BadInput, bad_input
 if TYPE_CHECKING:
     from arbsim.scenario import Scenario
     from arbsim.worlds.api import Design
+
+ScenarioFile = Annotated[str, typer.Argument(help="The scenario, or - for standard input.")]
+Seed = Annotated[int | None, typer.Option(help="Another seed than the scenario's.", min=0)]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Another value for a parameter: kafka.mirror_lag='40 ms'. Can be repeated."),
+]
 
 
 def read_scenario(file: str) -> Scenario:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arbsim.cli.app import app
-from arbsim.cli.inputs import choose_designs, own_designs_failing, read_scenario, replay_line, slug
+from arbsim.cli.inputs import (
+    Seed,
+    choose_designs,
+    own_designs_failing,
+    read_scenario,
+    replay_line,
+    slug,
+)
 from arbsim.cli.output import INTERRUPTED, AsJson, Unreachable, bad_input, conclude, print_out
 from arbsim.cli.run import progress, write_run
 
@@ -27,7 +34,7 @@ def live(
         list[str] | None,
         typer.Option(help="Run this design alone; path.py:ClassName adds one of your own. Can be repeated."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Another seed than the scenario's.", min=0)] = None,
+    seed: Seed = None,
     out: Annotated[
         Path | None, typer.Option(help="Where the report goes; reports/SCENARIO_live if absent.")
     ] = None,

@@ -12,6 +12,9 @@ import typer
 
 from arbsim.cli.app import app
 from arbsim.cli.inputs import (
+    Changes,
+    ScenarioFile,
+    Seed,
     change_scenario,
     choose_designs,
     own_designs_failing,
@@ -32,18 +35,13 @@ HISTORY = "history.jsonl"
 
 @app.command()
 def run(
-    file: Annotated[str, typer.Argument(help="The scenario, or - for standard input.")],
+    file: ScenarioFile,
     design: Annotated[
         list[str] | None,
         typer.Option(help="Run this design alone; path.py:ClassName adds one of your own. Can be repeated."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Another seed than the scenario's.", min=0)] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="Another value for a parameter: kafka.mirror_lag='40 ms'. Can be repeated."
-        ),
-    ] = None,
+    seed: Seed = None,
+    set_: Changes = None,
     out: Annotated[
         Path | None, typer.Option(help="Where the report goes; reports/SCENARIO if absent.")
     ] = None,

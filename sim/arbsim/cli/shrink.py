@@ -13,6 +13,9 @@ import typer
 from arbsim.cli.app import app
 from arbsim.cli.explore import OPERATIONS
 from arbsim.cli.inputs import (
+    Changes,
+    ScenarioFile,
+    Seed,
     change_scenario,
     choose_design,
     own_designs_failing,
@@ -25,15 +28,10 @@ from arbsim.cli.output import AsJson, bad_input, print_out, visible
 
 @app.command()
 def shrink(
-    file: Annotated[str, typer.Argument(help="The scenario, or - for standard input.")],
+    file: ScenarioFile,
     design: Annotated[str, typer.Option(help="The design that breaks; path.py:ClassName is your own.")],
-    seed: Annotated[int | None, typer.Option(help="Another seed than the scenario's.", min=0)] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="Another value for a parameter: kafka.mirror_lag='40 ms'. Can be repeated."
-        ),
-    ] = None,
+    seed: Seed = None,
+    set_: Changes = None,
     operations: Annotated[
         int,
         typer.Option(help="Where the run itself holds: try so many operations in every order.", min=1),

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from textwrap import wrap
 
 from arbsim.compare import operation_row
-from arbsim.explore.counterexample import Balances, ChosenStep, Counterexample, Event
+from arbsim.explore.counterexample import ChosenStep, Counterexample, Event
+from arbsim.explore.text import fates, finals
 from arbsim.model import Workload
+from arbsim.report.console import WIDTH, fit, wrapped
 from arbsim.report.story import short_statement
 from arbsim.report.words import clean, described
 from arbsim.steps import StepKind
 
-WIDTH = 80
+INDENT = "    "
 
 
 def render(document: Counterexample, workload: Workload) -> str:
@@ -21,12 +23,14 @@ def render(document: Counterexample, workload: Workload) -> str:
 
 
 def _lines(document: Counterexample, workload: Workload) -> Iterator[str]:
-    yield from _item(f"{clean(document.name)}: one order in which {clean(document.design)} breaks")
-    yield from _item(f"found by: {clean(document.made_by)}")
+    yield from wrapped(f"{clean(document.name)}: one order in which {clean(document.design)} breaks", INDENT)
+    yield from wrapped(f"found by: {clean(document.made_by)}", INDENT)
     yield ""
     for op in workload:
-        yield from _item(f"op {op.id}: {described(operation_row(op)).partition(': ')[2] or op.kind.value}")
-    yield from _item(f"before: {_balances(document.start.balances)}")
+        yield from wrapped(
+            f"op {op.id}: {described(operation_row(op)).partition(': ')[2] or op.kind.value}", INDENT
+        )
+    yield from wrapped(f"before: {finals(document.start.balances)}", INDENT)
     yield ""
     width = max([5, *(len(one.lane) for step in document.steps for one in step.events)])
     width = min(width, 28)
@@ -36,7 +40,7 @@ def _lines(document: Counterexample, workload: Workload) -> Iterator[str]:
         told = list(dict.fromkeys((one.lane, _told(one)) for one in _worth_telling(step)))
         silent += not told
         for number, (lane, text) in enumerate(told):
-            head = f"{step.number if number == 0 else '':>4}  {_fit(clean(lane), width):{width}}  "
+            head = f"{step.number if number == 0 else '':>4}  {fit(clean(lane), width):{width}}  "
             yield from wrap(
                 text,
                 WIDTH,
@@ -45,17 +49,16 @@ def _lines(document: Counterexample, workload: Workload) -> Iterator[str]:
                 break_on_hyphens=False,
             )
     if silent:
-        yield from _item(
-            f"({silent} of {len(document.steps)} steps are not shown: polls, copies and acknowledgements)"
+        yield from wrapped(
+            f"({silent} of {len(document.steps)} steps are not shown: polls, copies and acknowledgements)",
+            INDENT,
         )
     yield ""
-    yield from _item(f"after: {_balances(document.final)}")
-    told_fates = (
-        f"op {number} {fate.value if fate else 'unanswered'}" for number, fate in enumerate(document.fates, 1)
-    )
-    yield from _item(f"answers: {', '.join(told_fates)}")
-    yield from _item(
-        f"violated: {', '.join(f'{kind.value} {count}' for kind, count in document.findings.items())}"
+    yield from wrapped(f"after: {finals(document.final)}", INDENT)
+    yield from wrapped(f"answers: {fates(document.fates)}", INDENT)
+    yield from wrapped(
+        f"violated: {', '.join(f'{kind.value} {count}' for kind, count in document.findings.items())}",
+        INDENT,
     )
 
 
@@ -106,22 +109,3 @@ _WORDS: dict[StepKind, Callable[[Event, str], str]] = {
     StepKind.ROLLED_BACK: lambda event, op: f"{op} is rolled back",
     StepKind.ANSWERED: lambda event, op: f"knows: {op} {clean(event.text or '')}",
 }
-
-
-def _balances(stores: Balances) -> str:
-    """Where all stores agree their balances are told once."""
-    texts = {
-        clean(store): ", ".join(f"account {account} {balance}" for account, balance in balances.items())
-        for store, balances in stores.items()
-    }
-    if len(set(texts.values())) == 1:
-        return next(iter(texts.values()))
-    return "; ".join(f"{store}: {text}" for store, text in texts.items()) or "no balances"
-
-
-def _fit(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "~"
-
-
-def _item(text: str) -> Iterator[str]:
-    yield from wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 
 from arbsim.explore.document import Exploration, ExploredRow, OutcomeRow
-from arbsim.model import FindingKind, Verdict
+from arbsim.model import Fate, FindingKind, Verdict
 from arbsim.report.words import GLYPHS, VERDICTS, clean
 
 WIDTH = 80
@@ -62,7 +62,9 @@ def _design(name: str, row: ExploredRow) -> Iterator[str]:
     if row.share_done is not None:
         yield from _item(f"about {row.share_done:.2%} of the search was done; try fewer with --operations")
     for outcome in row.outcomes[:MOST_OUTCOMES]:
-        yield from _item(f"{_count(outcome)}: {_finals(outcome)}; {_fates(outcome)}{_broken(outcome)}", "- ")
+        yield from _item(
+            f"{_count(outcome)}: {finals(outcome.final)}; {fates(outcome.fates)}{_broken(outcome)}", "- "
+        )
     if len(row.outcomes) > MOST_OUTCOMES:
         yield from _item(f"and {len(row.outcomes) - MOST_OUTCOMES} more outcomes", "- ")
     if row.in_time is not None:
@@ -98,22 +100,23 @@ def _count(outcome: OutcomeRow) -> str:
     return f"1 {one}" if count == 1 else f"{count:,} {many}"
 
 
-def _finals(outcome: OutcomeRow) -> str:
-    """Where all stores agree their balances are told once."""
-    stores = {clean(store): balances for store, balances in outcome.final.items()}
+def finals(final: Mapping[str, Mapping[str, str]]) -> str:
+    """Balances by store; where all stores agree they are told once."""
+    stores = {clean(store): balances for store, balances in final.items()}
     first = next(iter(stores.values()), {})
     if all(balances == first for balances in stores.values()):
         return _balances(first)
     return ", ".join(f"{store}: {_balances(balances)}" for store, balances in stores.items())
 
 
-def _balances(balances: dict[str, str]) -> str:
+def _balances(balances: Mapping[str, str]) -> str:
     return ", ".join(f"account {account} {balance}" for account, balance in balances.items()) or "no balances"
 
 
-def _fates(outcome: OutcomeRow) -> str:
+def fates(told: Sequence[Fate | None]) -> str:
+    """What became of each operation, in order of their ids."""
     return ", ".join(
-        f"op {number} {fate.value if fate else 'unanswered'}" for number, fate in enumerate(outcome.fates, 1)
+        f"op {number} {fate.value if fate else 'unanswered'}" for number, fate in enumerate(told, 1)
     )
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from textwrap import wrap
 
+from arbsim.report.console import item, wrapped
 from arbsim.report.words import clean
 from arbsim.shrinking.document import Shrunk, Size
-
-WIDTH = 80
 
 
 def render(shrunk: Shrunk) -> str:
@@ -18,11 +16,9 @@ def render(shrunk: Shrunk) -> str:
 
 def _lines(shrunk: Shrunk) -> Iterator[str]:
     how = "" if shrunk.world == "virtual" else ", in some order of its steps"
-    yield from wrap(f"{clean(shrunk.design)}: {shrunk.kind.value}{how}", WIDTH)
-    yield from wrap(
-        f"from {_size(shrunk.before)} to {_size(shrunk.after)}, in {shrunk.runs:,} runs",
-        WIDTH,
-        subsequent_indent="    ",
+    yield from wrapped(f"{clean(shrunk.design)}: {shrunk.kind.value}{how}")
+    yield from wrapped(
+        f"from {_size(shrunk.before)} to {_size(shrunk.after)}, in {shrunk.runs:,} runs", "    "
     )
     yield ""
     for line in shrunk.scenario.splitlines():
@@ -35,7 +31,7 @@ def _lines(shrunk: Shrunk) -> Iterator[str]:
             yield f"{title}:"
         for fact in facts:
             text = f"{clean(fact.text)} ({fact.violating} of {fact.tried} runs violated)"
-            yield from wrap(text, WIDTH, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
+            yield from item("-", text)
     yield ""
     yield f"Replay: {clean(shrunk.replay)}"
 
