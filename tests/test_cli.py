@@ -82,7 +82,7 @@ def test_a_run_writes_its_files_and_says_where_the_report_is(short: Path) -> Non
     [
         ("{verdict: not-violated, final: {1: [30.00, 40.00]}}", 0),
         ("{verdict: violated}", 1),
-        ("{verdict: holds}", 3),
+        ("{verdict: holds}", 0),
     ],
 )
 def test_the_exit_code_tells_how_the_expectations_fared(short: Path, expectation: str, code: int) -> None:
@@ -93,11 +93,19 @@ def test_the_exit_code_tells_how_the_expectations_fared(short: Path, expectation
     assert last.startswith(f"Exit status {code}: " if code else "Report: ")
 
 
+def test_what_nothing_was_tested_for_is_undecided(short: Path) -> None:
+    late = with_expectation("{verdict: holds}").replace("at: 5 ms", "at: 30 s")
+    short.write_text(late, encoding="utf-8")
+    done = run("run", short.name, cwd=short.parent)
+    assert done.returncode == 3
+    assert done.stdout.splitlines()[-1].startswith("Exit status 3: ")
+
+
 def test_json_is_one_document_that_fits_its_schema(short: Path) -> None:
     done = run("run", short.name, "--json", cwd=short.parent)
     document = json.loads(done.stdout)
     Draft202012Validator(results_schema()).validate(document)
-    assert document["designs"]["db/atomic-update"]["verdict"] == "none-seen"
+    assert document["designs"]["db/atomic-update"]["verdict"] == "holds"
     assert done.stderr == ""
 
 
@@ -176,8 +184,16 @@ def test_a_design_that_did_not_break_has_nothing_to_explain(tmp_path: Path) -> N
     done = run("explain", str(TWO_REGIONS), "--design", "db/atomic-update", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (
         0,
-        "db/atomic-update is none-seen in this run: there is nothing to explain.\n",
+        "db/atomic-update: holds. There is nothing to explain.\n",
     )
+
+
+def test_what_only_other_orders_violate_is_left_to_explore(short: Path) -> None:
+    lucky = SHORT.replace("at: 5 ms", "at: 170 ms").replace("db/atomic-update", "db/select-then-update")
+    short.write_text(lucky, encoding="utf-8")
+    done = run("explain", short.name, "--design", "db/select-then-update", cwd=short.parent)
+    assert done.returncode == 0
+    assert done.stdout.startswith("db/select-then-update: violated. This run violates nothing, other orders")
 
 
 def test_an_unknown_design_cannot_be_explained(tmp_path: Path) -> None:
@@ -385,7 +401,7 @@ def test_the_shipped_example_is_added_to_the_scenarios_designs_and_holds(tmp_pat
     assert document["manifest"]["replay"].endswith("--design scenarios/own_design.py:CompareAndSet")
     assert len(designs) == 14
     result = designs["own/compare-and-set"]
-    assert (result["verdict"], result["as_declared"]) == ("none-seen", "yes")
+    assert (result["verdict"], result["as_declared"]) == ("holds", "yes")
     assert result["outcomes"] == {"accepted": 1, "rejected": 1, "failed": 0, "unknown": 0}
     assert result["costs"]["client_retries"] == 1
 

@@ -18,6 +18,7 @@ TRAP_HELD = "W306"
 NO_CONTENTION = "W307"
 SATURATION = "W308"
 STALE = "W309"
+OTHER_ORDERS = "W310"
 
 
 def cautions_of(workload: Workload, designs: Mapping[str, DesignResult]) -> tuple[Caution, ...]:
@@ -53,9 +54,26 @@ def _of_evidence(result: DesignResult, advice: str) -> Iterator[tuple[str, str, 
     if "undecided-outcomes" in result.reasons:
         text = f"whether an account was overdrawn depends on the {result.outcomes.unknown} unknown outcomes"
         yield UNDECIDED, text, "Give the clients more time to learn their outcomes."
-    if result.verdict is Verdict.NONE_SEEN and not set(VIOLATIONS) <= set(result.claims):
-        text = "a trap held: no violation was seen, though the design does not claim to prevent them all"
-        yield TRAP_HELD, text, "Let more operations meet on fewer accounts; this run does not make it safe."
+    found = result.evidence.every_order
+    if found is not None and found.violating_classes:
+        kinds = ", ".join(kind.value.replace("_", " ") for kind in found.broken)
+        text = f"the run violates nothing, but other orders of the same operations do: {kinds}"
+        yield OTHER_ORDERS, text, "arbsim explore shows the shortest such order; only delays stand between."
+    if not set(VIOLATIONS) <= set(result.claims):
+        if result.verdict is Verdict.NONE_SEEN:
+            text = "a trap held: no violation was seen, though the design does not claim to prevent them all"
+            yield (
+                TRAP_HELD,
+                text,
+                "Let more operations meet on fewer accounts; this run does not make it safe.",
+            )
+        if result.verdict is Verdict.HOLDS:
+            text = "a trap held in every order of these operations, though it does not claim to prevent everything"
+            yield (
+                TRAP_HELD,
+                text,
+                "Look for what stopped it, such as a CHECK; with other operations it may break.",
+            )
 
 
 def _of_notes(result: DesignResult) -> Iterator[tuple[str, str, str]]:

@@ -21,6 +21,7 @@ from arbsim.compare import Expected, Facts
 from arbsim.explanation import Explanation
 from arbsim.history import BLIND, MISSING, EffectKind, History
 from arbsim.model import Cents, DesignCard, Fate, Kind, Operation, Workload
+from arbsim.results import EveryOrder
 
 FORMAT: Literal[1] = 1
 LONGEST_LINE = 16_000_000
@@ -40,14 +41,15 @@ class HistoryError(ValueError):
 class SavedRun:
     """What a file holds: what was run, what was expected of it, and what happened.
 
-    ``ceilings`` are the operations a second on one hot key, by design; they were measured in runs of their own, and so
-    were the steps of ``explanations``.
+    ``ceilings`` are the operations a second on one hot key, by design; they were measured in runs of their own. So were
+    the steps of ``explanations``, and ``orders``: what came of trying every order.
     """
 
     facts: Facts
     expected: tuple[Expected, ...]
     histories: tuple[History, ...]
     ceilings: dict[str, float | None]
+    orders: dict[str, EveryOrder]
     explanations: dict[str, Explanation]
 
 
@@ -76,6 +78,7 @@ class _Operation(_Line):
 class _Design(_Line):
     card: DesignCard
     ceiling: float | None
+    every_order: EveryOrder | None = None
     explanation: Explanation | None = None
     stores: tuple[str, ...]
     finals: tuple[tuple[str, tuple[tuple[_Account, _Long], ...]], ...]
@@ -117,6 +120,7 @@ def _lines(run: SavedRun) -> Iterator[Any]:
         yield _Design(
             card=history.card,
             ceiling=run.ceilings.get(history.card.name),
+            every_order=run.orders.get(history.card.name),
             explanation=run.explanations.get(history.card.name),
             stores=history.stores,
             finals=tuple((store, tuple(balances.items())) for store, balances in history.finals.items()),
@@ -172,7 +176,7 @@ class _Reader:
     def run(self) -> SavedRun:
         head = self._model(_Head)
         workload = self._workload(head)
-        histories, ceilings, explanations = [], {}, {}
+        histories, ceilings, orders, explanations = [], {}, {}, {}
         while not self._is_end(document := self._document()):
             design = self._checked(_Design, document)
             history = self._history(design, workload)
@@ -180,11 +184,13 @@ class _Reader:
                 self._refuse("there is a design of this name already")
             histories.append(history)
             ceilings[history.card.name] = design.ceiling
+            if design.every_order is not None:
+                orders[history.card.name] = design.every_order
             if design.explanation is not None:
                 explanations[history.card.name] = design.explanation
         if self._file.readline(1):
             self._refuse("something comes after the last line")
-        return SavedRun(head.facts, head.expected, tuple(histories), ceilings, explanations)
+        return SavedRun(head.facts, head.expected, tuple(histories), ceilings, orders, explanations)
 
     def _refuse(self, what: str) -> NoReturn:
         raise HistoryError(f"{self._path}:{self._line}: {what}")

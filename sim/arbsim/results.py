@@ -155,11 +155,30 @@ class StatementCount(Part):
     count: int
 
 
+class EveryOrder(Part):
+    """What came of trying the same operations in every order.
+
+    A run of a class stands for all orders that differ from it only in steps that have nothing to do with each other.
+    ``orders`` counts them all. It is None where that would take too long, and so is ``violating_orders``.
+    """
+
+    complete: bool = Field(description="false: the search was given up when it had found a violation")
+    orders: int | None
+    violating_orders: int | None
+    classes: int
+    violating_classes: int
+    broken: tuple[FindingKind, ...] = Field(description="the kinds of finding that some order has")
+    bounds: tuple[str, ...] = Field(description="what was the same in all orders")
+
+
 class Evidence(Part):
-    """What a verdict stands on."""
+    """What a verdict stands on: a run, and all other orders of its operations where they are few enough."""
 
     runs: int = 1
-    orders: int | None = Field(default=None, description="how many orders were tried, where all were")
+    every_order: EveryOrder | None = Field(
+        default=None,
+        description="absent where the run had no contention or a violation, and where the orders are too many",
+    )
 
 
 class DesignResult(Part):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from arbsim import __version__
-from arbsim.audit import audit
+from arbsim.audit import audit, judge_orders
 from arbsim.compare import Expected, Facts, compare, run_facts
 from arbsim.designs import catalogue
 from arbsim.designs.own_sql import OwnSql
@@ -17,10 +17,10 @@ from arbsim.explaining import Subject, explain
 from arbsim.explanation import Explanation
 from arbsim.history import History
 from arbsim.history_file import SavedRun
-from arbsim.model import DesignCard, Kind, Nanoseconds, Operation, Workload, from_cents
+from arbsim.model import DesignCard, Kind, Nanoseconds, Operation, Verdict, Workload, from_cents
 from arbsim.own_design import told
 from arbsim.parameters import PARAMETERS
-from arbsim.results import DesignResult, FamilyFacts, ParameterRow, Results
+from arbsim.results import DesignResult, EveryOrder, FamilyFacts, ParameterRow, Results
 from arbsim.scenario import DesignEntry, Scenario
 from arbsim.scenario.expectations import CountRange
 from arbsim.transaction import Condition, SqlTransaction, Statement, Think
@@ -53,6 +53,10 @@ class Judged:
     result: DesignResult
 
 
+Search = Callable[[Design, DesignCard, Workload, Settings], EveryOrder | None]
+"""Tries the operations of a run in every order; None where that decides nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """Everything that one run gives."""
@@ -69,9 +73,11 @@ def run_scenario(
     replay: str,
     on_design: Callable[[str, DesignResult | None], None] = lambda name, result: None,
     explain_only: Collection[str] | None = None,
+    search: Search | None = None,
 ) -> Run:
     """Run every design on the workload, judge each, compare them, and explain those that are violated.
 
+    ``search`` is asked about every design whose run had contention and no violation: one run is no proof.
     ``on_design`` is told when a design begins (result None), when it is judged, and when it is explained.
     ``explain_only`` names designs outside of which nothing is explained.
     """
@@ -80,10 +86,18 @@ def run_scenario(
     for name, design in designs.items():
         on_design(name, None)
         one = judge_design(name, design, workload, settings)
+        if search is not None and one.result.verdict is Verdict.NONE_SEEN:
+            one = _try_orders(one, design, search, settings)
         on_design(name, one.result)
         judged.append(one)
     explanations = explanations_of(judged, designs, workload, settings, on_design, explain_only)
     return finish(scenario, workload, facts_of(scenario, seed, replay), designs, judged, explanations)
+
+
+def _try_orders(one: Judged, design: Design, search: Search, settings: Settings) -> Judged:
+    with designs_failing(one.name):
+        found = search(design, one.history.card, one.history.workload, settings)
+    return one if found is None else replace(one, result=judge_orders(one.result, found))
 
 
 def finish(
@@ -103,6 +117,7 @@ def finish(
         tuple(_expected(scenario, designs)),
         tuple(one.history for one in judged),
         {one.name: one.result.costs.hot_key_ceiling_per_s for one in judged},
+        {one.name: found for one in judged if (found := one.result.evidence.every_order) is not None},
         dict(explanations or {}),
     )
     return Run(_compare(saved, workload, {one.name: one.result for one in judged}), saved)
@@ -153,7 +168,7 @@ def judge_design(name: str, design: Design, workload: Workload, settings: Settin
     with designs_failing(name):
         history = run_design(design, card, workload, settings)
         ceiling = ceiling_per_s(design, card, settings)
-    return Judged(name, history, _judge(history, ceiling))
+    return Judged(name, history, _judge(history, ceiling, None))
 
 
 @contextmanager
@@ -166,10 +181,11 @@ def designs_failing(name: str) -> Iterator[None]:
         raise DesignFailed(name, cause) from cause
 
 
-def _judge(history: History, ceiling: float | None) -> DesignResult:
+def _judge(history: History, ceiling: float | None, found: EveryOrder | None) -> DesignResult:
     result = audit(history)
     costs = result.costs.model_copy(update={"hot_key_ceiling_per_s": ceiling})
-    return result.model_copy(update={"costs": costs})
+    result = result.model_copy(update={"costs": costs})
+    return result if found is None else judge_orders(result, found)
 
 
 def ceiling_per_s(design: Design, card: DesignCard, settings: Settings) -> float | None:
@@ -187,11 +203,11 @@ def ceiling_per_s(design: Design, card: DesignCard, settings: Settings) -> float
 def judge_again(saved: SavedRun) -> Results:
     """Audit saved histories again, and compare them again."""
     workload = saved.histories[0].workload if saved.histories else Workload((), {})
-    return _compare(
-        saved,
-        workload,
-        {one.card.name: _judge(one, saved.ceilings.get(one.card.name)) for one in saved.histories},
-    )
+    results = {}
+    for history in saved.histories:
+        name = history.card.name
+        results[name] = _judge(history, saved.ceilings.get(name), saved.orders.get(name))
+    return _compare(saved, workload, results)
 
 
 # -- from a scenario to what the parts need ------------------------------------------------------------

@@ -18,12 +18,16 @@ def test_it_fits_in_80_columns(name: str) -> None:
 
 def test_every_design_has_a_glyph_and_a_word() -> None:
     text = console.render(shipped("two_regions"))
-    assert " bus/regional-deltas          x violated " in text
-    assert " db/atomic-update             + none seen " in text
+    assert " bus/regional-deltas          x violated: 1 run " in text
+    assert " db/atomic-update             + holds: all 14 orders " in text
+    assert " bus/log-fold                 + holds: all 4.2e10 orders " in text
+    assert " + none seen: 1 run " in console.render(shipped("serializable_retry"))
 
 
 def test_the_first_words_answer_the_question() -> None:
-    assert headline(shipped("two_regions")) == "5 of 13 designs break, all as declared."
+    assert headline(shipped("two_regions")) == (
+        "5 of 13 designs break, all as declared. 8 of 13 hold in every order of these operations."
+    )
     assert headline(shipped("one_region")) == "Nothing was tested: every design is inconclusive."
     assert headline(shipped("serializable_retry")) == "None of 4 designs was seen to break."
 

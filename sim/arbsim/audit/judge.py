@@ -26,6 +26,7 @@ from arbsim.results import (
     Cause,
     Contention,
     DesignResult,
+    EveryOrder,
     Evidence,
     Finding,
     Outcomes,
@@ -171,18 +172,28 @@ def judge(
     """
     broken = [kind for kind in _counted(card) if findings[kind].count]
     if broken:
-        return Verdict.VIOLATED, "no" if set(broken) & _claimed(card) else "yes"
+        return Verdict.VIOLATED, "no" if set(broken) & claimed(card) else "yes"
     if reasons or not contended:
         return Verdict.INCONCLUSIVE, "undecided"
-    return Verdict.NONE_SEEN, "yes" if set(VIOLATIONS) <= _claimed(card) else "undecided"
+    return Verdict.NONE_SEEN, "yes" if set(VIOLATIONS) <= claimed(card) else "undecided"
+
+
+def judge_orders(result: DesignResult, found: EveryOrder) -> DesignResult:
+    """Let the verdict on a run without a violation stand on every order of its operations."""
+    evidence = result.evidence.model_copy(update={"every_order": found})
+    verdict, as_declared = Verdict.HOLDS, result.as_declared
+    if found.violating_classes:
+        verdict, as_declared = Verdict.VIOLATED, "no" if set(found.broken) & claimed(result) else "yes"
+    return result.model_copy(update={"verdict": verdict, "as_declared": as_declared, "evidence": evidence})
 
 
 def _counted(card: DesignCard) -> tuple[FindingKind, ...]:
     return (*VIOLATIONS, FindingKind.STALE_READ) if card.fresh_reads else VIOLATIONS
 
 
-def _claimed(card: DesignCard) -> set[FindingKind]:
-    return {*card.claims, FindingKind.STALE_READ} if card.fresh_reads else set(card.claims)
+def claimed(design: DesignCard | DesignResult) -> set[FindingKind]:
+    """The kinds of finding that a design claims to prevent."""
+    return {*design.claims, FindingKind.STALE_READ} if design.fresh_reads else set(design.claims)
 
 
 def _reasons(history: History, overdrafts: Overdrafts, met: Meetings) -> tuple[str, ...]:

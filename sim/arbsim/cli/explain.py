@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from arbsim.cli.inputs import (
 from arbsim.cli.output import AsJson, print_out, visible
 from arbsim.cli.run import progress
 
+if TYPE_CHECKING:
+    from arbsim.results import DesignResult
+
 
 @app.command()
 def explain(
@@ -31,7 +34,7 @@ def explain(
 ) -> None:
     """Tell how one design broke: a proof, a picture, every step, and the same through a design that holds."""
     from arbsim.explanation import Explained
-    from arbsim.model import Verdict
+    from arbsim.explore.every_order import every_order
     from arbsim.report import story_text
     from arbsim.runner import run_scenario
     from arbsim.workload import build_workload
@@ -45,7 +48,9 @@ def explain(
     replay = replay_line("explain", file, used, [design], set_ or [])
     with own_designs_failing(scenario), progress(len(designs)) as told:
         workload = build_workload(scenario, used)
-        done = run_scenario(scenario, workload, used, designs, replay, told, explain_only={name})
+        done = run_scenario(
+            scenario, workload, used, designs, replay, told, explain_only={name}, search=every_order
+        )
     result = done.results.designs[name]
     if as_json:
         document = Explained(
@@ -53,7 +58,17 @@ def explain(
         )
         print_out(document.model_dump_json(indent=2))
     elif result.explanation is None:
-        why = "no operation is named" if result.verdict is Verdict.VIOLATED else "there is nothing to explain"
-        print_out(f"{visible(name)} is {result.verdict.value} in this run: {why}.")
+        print_out(f"{visible(name)}: {result.verdict.value}. {_why_untold(result)}.")
     else:
         print_out(story_text.render(done.results, name) + f"\nReplay: {replay}")
+
+
+def _why_untold(result: DesignResult) -> str:
+    """Why there is no explanation of a result."""
+    if result.verdict.value != "violated":
+        return "There is nothing to explain"
+    if result.evidence.every_order is not None:
+        return (
+            "This run violates nothing, other orders of its operations do: arbsim explore shows the shortest"
+        )
+    return "No operation is named"

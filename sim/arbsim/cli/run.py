@@ -58,11 +58,13 @@ def run(
 
 
 def _run(scenario: Scenario, designs: dict[str, Design], seed: int, replay: str) -> Run:
+    from arbsim.explore.every_order import every_order
     from arbsim.runner import run_scenario
     from arbsim.workload import build_workload
 
     with own_designs_failing(scenario), progress(len(designs)) as told:
-        return run_scenario(scenario, build_workload(scenario, seed), seed, designs, replay, told)
+        workload = build_workload(scenario, seed)
+        return run_scenario(scenario, workload, seed, designs, replay, told, search=every_order)
 
 
 @contextmanager

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from arbsim import __version__
-from arbsim.audit import audit
+from arbsim.audit import audit, claimed
 from arbsim.audit.judge import money
 from arbsim.compare import exit_code_of, operation_row
 from arbsim.explore.document import Exploration, ExploredRow, OutcomeRow, SliceRow
 from arbsim.explore.search import Explored, Outcome, Reached, Stop, explore_design, never
 from arbsim.explore.slices import Slice
-from arbsim.model import VIOLATIONS, FindingKind, Verdict
+from arbsim.model import VIOLATIONS, Verdict
 from arbsim.results import Status
 from arbsim.runner import card_of, designs_failing, settings_of
 from arbsim.scenario import Scenario
@@ -113,11 +113,16 @@ def _row(
         redundant=explored.redundant,
         longest=explored.longest,
         outcomes=tuple(_outcome(outcome, reached) for outcome, reached in outcomes),
-        bounds=(*BOUNDS, CLOCK_BOUND) if explored.clock_jumps else BOUNDS,
+        bounds=bounds_of(explored),
         limits=explored.limits,
         in_time=in_time,
         share_done=round(share, 4) if explored.stopped is not None and share else None,
     )
+
+
+def bounds_of(explored: Explored) -> tuple[str, ...]:
+    """What was the same in all orders of a search, as sentences."""
+    return (*BOUNDS, CLOCK_BOUND) if explored.clock_jumps else BOUNDS
 
 
 def _outcome(outcome: Outcome, reached: Reached) -> OutcomeRow:
@@ -140,13 +145,11 @@ def _judged(scenario: Scenario, name: str, explored: Explored, whole: bool) -> t
     # That one run proves nothing is no expectation of what all orders do.
     if expectation is not None and expectation.verdict not in (None, "inconclusive"):
         return expectation.verdict, _status(expectation.verdict, verdict, whole)
-    card = explored.card
-    broken = {kind for outcome in explored.outcomes for kind in outcome.broken}
-    claimed = {*card.claims, FindingKind.STALE_READ} if card.fresh_reads else set(card.claims)
+    promised = claimed(explored.card)
     if verdict is Verdict.VIOLATED:
-        return "as declared", "broken" if broken & claimed else "met"
+        return "as declared", "broken" if explored.broken & promised else "met"
     # A trap that holds is news, unless the scenario expects something of it and no violation.
-    known = expectation is not None or set(VIOLATIONS) <= claimed
+    known = expectation is not None or set(VIOLATIONS) <= promised
     return "as declared", "met" if verdict is Verdict.HOLDS and known else "undecided"
 
 

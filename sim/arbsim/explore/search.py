@@ -97,6 +97,11 @@ class Explored:
     shortest: Shortest | None = None
 
     @property
+    def broken(self) -> set[FindingKind]:
+        """The kinds of finding that some order has."""
+        return {kind for outcome in self.outcomes for kind in outcome.broken}
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """Why nothing can be concluded from having found no violation; empty where it can."""
         reasons = []

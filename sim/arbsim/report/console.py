@@ -12,6 +12,7 @@ from arbsim.results import DesignResult, LiveResults, Results
 
 WIDTH = 80
 LONGEST_NAME = 29
+LONG_COUNT = 1_000_000
 MOST_LINES = 8
 """Balances that are told one by one; the report has the others."""
 
@@ -27,7 +28,7 @@ def _lines(results: Results) -> Iterator[str]:
     )
     yield from wrapped(f"{_operations(results)}, seed {results.manifest.seed}, {live.world(results)}")
     yield ""
-    yield words.headline(results)
+    yield from wrapped(words.headline(results))
     yield from _table(results)
     for reason, names in words.inconclusive(results).items():
         yield from item(" ?", f"inconclusive: {', '.join(map(clean, names))}: {reason}")
@@ -61,14 +62,23 @@ def _operations(results: Results) -> str:
 
 def _table(results: Results) -> Iterator[str]:
     names = {name: fit(clean(name), LONGEST_NAME) for name in results.designs}
-    width = max((len(name) for name in names.values()), default=0)
-    yield f" {'design':{width}}  {'verdict':14} {'evidence':8} {'overdraft':>9} {'lost':>5} {'p99 ms':>8}"
+    verdicts = {
+        name: f"{words.verdict_of(result)}: {words.evidence(result, _shortly)}"
+        for name, result in results.designs.items()
+    }
+    name_width, verdict_width = (max(map(len, texts.values()), default=0) for texts in (names, verdicts))
+    yield f" {'design':{name_width}}  {'verdict':{verdict_width}} {'overdraft':>9} {'lost':>5} {'p99 ms':>7}"
     for name, result in results.designs.items():
         counts = {kind.value: finding.count for kind, finding in result.findings.items()}
         yield (
-            f" {names[name]:{width}}  {words.verdict_of(result):14} {words.evidence(result):8}"
-            f" {counts['overdraft']:>9} {counts['lost_update']:>5} {words.p99(result):>8}"
+            f" {names[name]:{name_width}}  {verdicts[name]:{verdict_width}}"
+            f" {counts['overdraft']:>9} {counts['lost_update']:>5} {words.p99(result):>7}"
         )
+
+
+def _shortly(count: int) -> str:
+    """A number in few characters: 1,340, but 4.2e10."""
+    return f"{count:,}" if count < LONG_COUNT else f"{count:.1e}".replace("e+0", "e").replace("e+", "e")
 
 
 def fit(text: str, width: int) -> str:

@@ -128,7 +128,7 @@ def _designs(results: Results) -> Iterator[str]:
         )
     head = ["design", "verdict", "evidence", "claim", "overdraft", "lost", "final (first account)", "cure"]
     yield from table(head, rows)
-    yield from (f"- {escape(caveat)}" for caveat in live.caveats(results))
+    yield from (f"- {escape(sentence)}" for sentence in (*words.orders(results), *live.caveats(results)))
     for reason, names in words.inconclusive(results).items():
         yield f"- inconclusive: {', '.join(map(code, names))}: {reason}."
     yield ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from arbsim.document import OperationRow
@@ -62,14 +62,17 @@ def headline(results: Results) -> str:
     total = len(results.designs)
     untested = [result for result in results.designs.values() if result.verdict is Verdict.INCONCLUSIVE]
     but = f" {len(untested)} of {total} are inconclusive." if untested else ""
+    holding = sum(result.verdict is Verdict.HOLDS for result in results.designs.values())
+    verb = "holds" if holding == 1 else "hold"
+    held = f" {holding} of {total} {verb} in every order of these operations." if holding else ""
     if len(untested) == total:
         return "Nothing was tested: every design is inconclusive."
     if not broken:
         who = "The one design was not" if total == 1 else f"None of {total} designs was"
-        return f"{who} seen to break.{but}"
+        return f"{who} seen to break.{held}{but}"
     how = "all as declared" if not surprises else f"{len(surprises)} against their own claims"
     breaks = "breaks" if len(broken) == 1 else "break"
-    return f"{len(broken)} of {total} designs {breaks}, {how}.{but}"
+    return f"{len(broken)} of {total} designs {breaks}, {how}.{held}{but}"
 
 
 def inconclusive(results: Results) -> dict[str, list[str]]:
@@ -136,10 +139,28 @@ def balances(stores: Mapping[str, str]) -> str:
     )
 
 
-def evidence(result: DesignResult) -> str:
-    """What the verdict stands on."""
-    runs = result.evidence.runs
-    return f"{runs} run{'' if runs == 1 else 's'}"
+def evidence(result: DesignResult, count: Callable[[int], str] = "{:,}".format) -> str:
+    """What the verdict stands on. ``count`` writes a number of orders."""
+    found, runs = result.evidence.every_order, result.evidence.runs
+    if found is None:
+        return f"{runs} run{'' if runs == 1 else 's'}"
+    if found.orders is None or found.violating_orders is None:
+        tried, violating, unit = found.classes, found.violating_classes, "classes of orders"
+    else:
+        tried, violating, unit = found.orders, found.violating_orders, "orders"
+    return f"{count(violating)} of {count(tried)} {unit}" if violating else f"all {count(tried)} {unit}"
+
+
+def orders(results: Results) -> Iterator[str]:
+    """What the verdicts that stand on every order mean, as sentences."""
+    tried = [result.evidence.every_order for result in results.designs.values()]
+    bounds = list(dict.fromkeys(bound for one in tried if one is not None for bound in one.bounds))
+    if bounds:
+        yield (
+            "Where a verdict counts orders, the same operations were tried in every order in which the models can take"
+            " their steps, whatever the delays. It says nothing of other operations."
+        )
+        yield f"The same in all orders: {'; '.join(bounds)}."
 
 
 def p99(result: DesignResult) -> str:
