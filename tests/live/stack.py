@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from arbsim.worlds.live.world import KillService, run_design
 from arbsim.worlds.virtual.settings import Settings
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "two_regions_postgres.yaml"
-REQUIRED = os.environ.get("ARBSIM_REQUIRE_LIVE") == "1"
 
 Judge = Callable[[str], DesignResult]
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
+from math import factorial, prod
 
 import pytest
 
@@ -17,8 +18,8 @@ from arbsim.designs.select_then_update import SelectThenUpdate
 from arbsim.designs.serializable import Serializable
 from arbsim.designs.shared_table import SharedTable
 from arbsim.designs.single_writer import SingleWriter
-from arbsim.model import Fate, Workload
-from arbsim.worlds.api import Design
+from arbsim.model import Accepted, Fate, Operation, Outcome, Workload
+from arbsim.worlds.api import Design, Region
 from arbsim.worlds.exhaustive.steps import Step
 from arbsim.worlds.exhaustive.world import ChoiceWorld
 from arbsim.worlds.virtual.settings import Settings
@@ -34,6 +35,7 @@ from tests.worlds.exhaustive.support import (
     GivesUp,
     Impatient,
     LastWriterWinsInSql,
+    Probe,
     SharesADictInItsService,
     SharesAListInARegion,
     TwoRowsAndASnapshot,
@@ -91,6 +93,31 @@ def test_reduced_and_plain_reach_the_same_outcomes_by_the_same_number_of_orders(
     design: Design, work: Workload, settings: Settings
 ) -> None:
     assert search(design, work, settings, reduced=True) == search(design, work, settings, reduced=False)
+
+
+class Sleeps(Probe):
+    """As many steps of its own as the amount says, after the one at which the client begins."""
+
+    name = "probe/sleeps"
+    isolated_tasks = True
+
+    async def decide(self, op: Operation, region: Region) -> Outcome:
+        for _ in range(int(op.amount)):
+            await region.sleep(1)
+        return Accepted()
+
+
+@pytest.mark.parametrize("sleeps", [(1, 1), (2, 3), (1, 2, 1)])
+def test_independent_scripts_have_as_many_orders_as_the_multinomial_coefficient(
+    sleeps: tuple[int, ...],
+) -> None:
+    """Clients that share nothing, each of them a straight line: mathematics knows how many orders there are."""
+    work = workload(*(f"east withdraw {count} 1" for count in sleeps))
+    steps = [1 + count for count in sleeps]
+    expected = factorial(sum(steps)) // prod(map(factorial, steps))
+    for reduced in (False, True):
+        orders = search(Sleeps(), work, POSTGRES, reduced, nothing_at_once=True)
+        assert list(orders.values()) == [expected]
 
 
 SHARING = [

