@@ -139,6 +139,9 @@ class Operations(Sequence[Operation]):
             None if to_account == _NO_ACCOUNT else to_account,
         )
 
+    def __iter__(self) -> Iterator[Operation]:
+        return map(self.__getitem__, range(len(self)))
+
     def accounts(self) -> Iterator[tuple[int, int | None]]:
         """The account of each operation, and the one that a transfer gives to."""
         for account, to_account in zip(self._account, self._to_account, strict=True):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from arbsim.audit import audit
+from arbsim.audit import audit, short_audit
 from arbsim.history import OPENING
-from arbsim.model import VIOLATIONS, Fate, FindingKind, Verdict
-from tests.audit.histories import answered, deposit, in_order, read, with_card, withdraw
+from arbsim.model import VIOLATIONS, Fate, FindingKind, Kind, Verdict
+from tests.audit.histories import Op, answered, deposit, in_order, operations, read, with_card, withdraw
 
 
 def test_every_kind_is_always_reported() -> None:
@@ -109,3 +111,14 @@ def test_outcomes_and_reasons_of_failure_are_counted() -> None:
     ends = result.outcomes
     assert (ends.accepted, ends.rejected, ends.failed, ends.unknown) == (1, 0, 1, 1)
     assert result.failures == {"23514 acct_balance_check": 1}
+
+
+@given(st.lists(operations(list(Kind)), max_size=6), st.booleans())
+def test_the_short_audit_says_the_same_in_short(ops: list[Op], in_some_order: bool) -> None:
+    history = in_order(ops, range(1, len(ops) + 1)) if in_some_order else answered(ops)
+    short, full = short_audit(history), audit(history)
+    met = full.contention
+    assert short.broken == tuple(kind for kind, finding in full.findings.items() if finding.count)
+    assert short.verdict is full.verdict
+    assert short.contended is bool(met.overlapping_pairs or met.unseen_pairs or met.waits)
+    assert short.undecided is ("undecided-outcomes" in full.reasons)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from arbsim.audit.balances import (
@@ -52,8 +52,48 @@ class Case:
     store: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The short answer: what is broken, whether that is a violation, and whether anything was tested at all."""
+
+    broken: tuple[FindingKind, ...]
+    verdict: Verdict
+    contended: bool
+    undecided: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Examined:
+    """What was found in a history, before any of it is written down. ``inexact``: kinds of which this is a part."""
+
+    versions: Versions
+    balances: list[Balance]
+    overdrafts: Overdrafts
+    cases: dict[FindingKind, list[Case]]
+    inexact: set[FindingKind]
+    met: Meetings
+
+
 def audit(history: History) -> DesignResult:
     """Judge one design's history."""
+    return _result(history, _examine(history))
+
+
+def short_audit(history: History) -> Judgement:
+    """Judge a history as ``audit`` does, and leave out the witnesses, the costs and all else that is to be shown."""
+    examined = _examine(history)
+    counts = {kind: len(cases) for kind, cases in examined.cases.items()}
+    reasons = _reasons(history, examined)
+    verdict, _ = _judge(history.card, counts, reasons)
+    return Judgement(
+        broken=tuple(kind for kind in FindingKind if counts[kind]),
+        verdict=verdict,
+        contended=examined.met.contended,
+        undecided=verdict is Verdict.INCONCLUSIVE and "undecided-outcomes" in reasons,
+    )
+
+
+def _examine(history: History) -> _Examined:
     versions = versions_of(history)
     balances = explain_balances(history, versions)
     overdrafts = in_real_time(history)
@@ -85,9 +125,7 @@ def audit(history: History) -> DesignResult:
         )
         if not found.exact
     }
-    findings = {kind: _finding(found, kind not in inexact) for kind, found in cases.items()}
-    met = meetings(history, versions)
-    return _result(history, versions, balances, overdrafts, findings, met)
+    return _Examined(versions, balances, overdrafts, cases, inexact, meetings(history, versions))
 
 
 # -- findings ------------------------------------------------------------------------------------------
@@ -161,8 +199,8 @@ def money(cents: Cents) -> str:
 # -- the verdict ---------------------------------------------------------------------------------------
 
 
-def judge(
-    card: DesignCard, findings: dict[FindingKind, Finding], contended: bool, reasons: Sequence[str]
+def _judge(
+    card: DesignCard, counts: Mapping[FindingKind, int], reasons: Sequence[str]
 ) -> tuple[Verdict, Answered]:
     """Return the verdict, and whether it is what the design declared.
 
@@ -170,10 +208,10 @@ def judge(
     claims to prevent is a bug found. Without a violation a design that claims everything did as it declared. One
     that does not (a trap) declared no failure either, so nothing is decided: a trap that holds is news.
     """
-    broken = [kind for kind in _counted(card) if findings[kind].count]
+    broken = [kind for kind in _counted(card) if counts[kind]]
     if broken:
         return Verdict.VIOLATED, "no" if set(broken) & claimed(card) else "yes"
-    if reasons or not contended:
+    if reasons:
         return Verdict.INCONCLUSIVE, "undecided"
     return Verdict.NONE_SEEN, "yes" if set(VIOLATIONS) <= claimed(card) else "undecided"
 
@@ -196,31 +234,26 @@ def claimed(design: DesignCard | DesignResult) -> set[FindingKind]:
     return {*design.claims, FindingKind.STALE_READ} if design.fresh_reads else set(design.claims)
 
 
-def _reasons(history: History, overdrafts: Overdrafts, met: Meetings) -> tuple[str, ...]:
+def _reasons(history: History, examined: _Examined) -> tuple[str, ...]:
     """Why a run without a violation proves nothing."""
     reasons = []
     if len(history.workload) == 0:
         reasons.append("empty")
-    elif not met.contended:
+    elif not examined.met.contended:
         reasons.append("no-contention")
-    if overdrafts.undecided:
+    if examined.overdrafts.undecided:
         reasons.append("undecided-outcomes")
     if history.notes:
         reasons.append("stopped")
     return tuple(reasons)
 
 
-def _result(
-    history: History,
-    versions: Versions,
-    balances: list[Balance],
-    overdrafts: Overdrafts,
-    findings: dict[FindingKind, Finding],
-    met: Meetings,
-) -> DesignResult:
-    card = history.card
-    reasons = _reasons(history, overdrafts, met)
-    verdict, as_declared = judge(card, findings, met.contended, reasons)
+def _result(history: History, examined: _Examined) -> DesignResult:
+    card, versions, balances, met = history.card, examined.versions, examined.balances, examined.met
+    findings = {kind: _finding(found, kind not in examined.inexact) for kind, found in examined.cases.items()}
+    reasons = _reasons(history, examined)
+    counts = {kind: finding.count for kind, finding in findings.items()}
+    verdict, as_declared = _judge(card, counts, reasons)
     wrong = [balance for balance in balances if not balance.is_right]
     refused = refusals(history)
     return DesignResult(

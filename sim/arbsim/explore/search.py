@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from arbsim.audit import audit
+from arbsim.audit import Judgement, audit, short_audit
 from arbsim.history import History
 from arbsim.model import Cents, DesignCard, Fate, FindingKind, Verdict, Workload
 from arbsim.results import DesignResult
@@ -26,7 +26,7 @@ MOST_CUT_RUNS = 20
 """So many runs that do not end are enough to give up: a service that sleeps and wakes for ever has no last order."""
 
 
-LOOKS = (50, 500)
+LOOK = 50
 """After so many runs a search is long enough to look around: to make as many runs by chance."""
 
 
@@ -204,8 +204,8 @@ def _go(task: Task, explored: Explored, progress: Progress, workers: int, stop: 
         outcome = take_in(task, explored, run)
         if first is None and run is not None and outcome is not None:
             first = run, outcome
-        if run is not None and progress.runs in LOOKS:
-            _look_around(search, progress.runs)
+        if run is not None and progress.runs == LOOK:
+            _look_around(search)
         explored.stopped = explored.stopped or stop(progress)
         if explored.stopped is not None:
             break
@@ -222,7 +222,7 @@ def _go(task: Task, explored: Explored, progress: Progress, workers: int, stop: 
         run, outcome = first
         again = search.again([step.name for step in run.steps])
         assert again.result is not None
-        if again.steps != run.steps or outcome_of(again.result, audit(again.result)) != outcome:
+        if again.steps != run.steps or outcome_of(again.result, short_audit(again.result)) != outcome:
             raise NotRepeatable
 
 
@@ -234,11 +234,11 @@ def _play_shortest(task: Task, explored: Explored) -> None:
         explored.shortest = Shortest(run.steps, run.result, audit(run.result), task.learned)
 
 
-def _look_around(search: Search[History], runs: int) -> None:
+def _look_around(search: Search[History]) -> None:
     """Make runs by chance. What they show of the design would otherwise come up late, and begin a long search anew."""
-    rng = random.Random(runs)  # noqa: S311 - nothing here is secret
+    rng = random.Random(LOOK)  # noqa: S311 - nothing here is secret
     learned = False
-    for _ in range(runs):
+    for _ in range(LOOK):
         try:
             search.by_chance(rng)
         except LearnedMore:
@@ -260,8 +260,8 @@ def take_in(task: Task, explored: Explored, run: Finished[History] | None) -> Ou
 
 
 def _note(task: Task, explored: Explored, run: Finished[History], history: History) -> Outcome:
-    result = audit(history)
-    outcome = outcome_of(history, result)
+    judged = short_audit(history)
+    outcome = outcome_of(history, judged)
     orders = 1
     if explored.reduced:
         counted = count_orders(run.before, task.most_cuts) if explored.orders is not None else None
@@ -278,12 +278,10 @@ def _note(task: Task, explored: Explored, run: Finished[History], history: Histo
         reached.orders += orders
     if explored.orders is None:
         _count_no_more(explored)
-    explored.contended |= bool(
-        result.contention.overlapping_pairs or result.contention.unseen_pairs or result.contention.waits
-    )
-    explored.undecided |= "undecided-outcomes" in result.reasons
+    explored.contended |= judged.contended
+    explored.undecided |= judged.undecided
     explored.unanswered |= None in outcome.fates
-    if result.verdict is Verdict.VIOLATED:
+    if judged.verdict is Verdict.VIOLATED:
         explored.violating_classes += 1
         if explored.violating_orders is not None:
             explored.violating_orders += orders
@@ -341,7 +339,7 @@ def _sum(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one + other
 
 
-def outcome_of(history: History, result: DesignResult) -> Outcome:
+def outcome_of(history: History, judged: Judgement) -> Outcome:
     """What of a run is the same in all equivalent orders."""
     answers = list(history.answers())
     return Outcome(
@@ -350,5 +348,5 @@ def outcome_of(history: History, result: DesignResult) -> Outcome:
         ),
         fates=tuple(answer.fate for answer in answers),
         told=tuple(answer.told_cents for answer in answers),
-        broken=tuple(kind for kind in FindingKind if result.findings[kind].count),
+        broken=judged.broken,
     )
