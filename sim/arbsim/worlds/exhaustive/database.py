@@ -6,7 +6,8 @@ independent of each other and of what is not committed yet:
 - ``commits``: the order of commits. A snapshot reads it, a commit with changes writes it.
 - ``locks``: row locks, their queues, the wait-for graph, and what Serializable Snapshot Isolation remembers. Whatever
   locks, writes, waits, ends a wait or looks for deadlocks writes it.
-- ``starts``: the order in which transactions begin, by which YugabyteDB queues waiters and picks deadlock victims.
+- ``starts``: the order in which transactions begin, by which YugabyteDB queues waiters and picks deadlock victims. It
+  is an object only where two of them ever stand in one queue, or in a ring: nobody else asks which began first.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from arbsim.worlds.exhaustive.kernel import ChoiceKernel
 from arbsim.worlds.exhaustive.times import lets_time_decide
 from arbsim.worlds.virtual.database import Connection, Pool, Universe
 from arbsim.worlds.virtual.sql.engine import Engine, Session, Waiting
-from arbsim.worlds.virtual.sql.locks import Sleep, Waiter
+from arbsim.worlds.virtual.sql.locks import RowWait, Sleep, Waiter
 from arbsim.worlds.virtual.sql.parsing import Begin, End, Query, parse
 from arbsim.worlds.virtual.sql.plans import SelectPlan
 from arbsim.worlds.virtual.sql.results import Result
@@ -35,6 +36,7 @@ class SharedEngine(Engine):
         self.commits = kernel.mark()
         self.locks = kernel.mark()
         self.starts = kernel.mark()
+        self.on_wait.append(self._look_for_queues)
 
     def session(self, name: str = "") -> Session:
         """A new connection."""
@@ -43,7 +45,10 @@ class SharedEngine(Engine):
     def detect_deadlock(self, waiting: Waiting, begun: Sleep | None = None) -> bool:
         """Look at the wait-for graph."""
         self.touch_locks()
-        return super().detect_deadlock(waiting, begun)
+        found = super().detect_deadlock(waiting, begun)
+        if found:
+            self._starts_decide()
+        return found
 
     def deadlocked(self, waiting: Waiting, begun: Sleep | None = None) -> bool:
         """Look whether looking is worth while."""
@@ -60,6 +65,21 @@ class SharedEngine(Engine):
         self.touch_locks()
         super().retry(waits)
 
+    def _look_for_queues(self, waiting: Waiting) -> None:
+        wait = waiting.session.wait
+        if isinstance(wait, RowWait) and wait.row.queue is not None and len(wait.row.queue) > 1:
+            self._starts_decide()
+
+    def _starts_decide(self) -> None:
+        """Somebody compared which of two transactions began first."""
+        if self.yugabyte and not self.kernel.learned.starts_decide:
+            self.kernel.learned.starts_decide = self.kernel.learned_more = True
+
+    def touch_starts(self) -> None:
+        """Note that a transaction begins."""
+        if self.kernel.learned.starts_decide:
+            self.kernel.touch(self.starts)
+
     def touch_locks(self) -> None:
         """Note that locks, waits or uncommitted versions change, on the grounds of what is committed."""
         self.kernel.touch(self.locks)
@@ -69,7 +89,7 @@ class SharedEngine(Engine):
         """Note that anything may change."""
         self.kernel.touch(self.locks)
         self.kernel.touch(self.commits)
-        self.kernel.touch(self.starts)
+        self.touch_starts()
 
 
 class SharedSession(Session):
@@ -109,8 +129,7 @@ class SharedSession(Session):
         statements = parse(sql)
         parsed = statements[0].parsed if len(statements) == 1 else None
         if isinstance(parsed, Begin):
-            if engine.yugabyte:
-                kernel.touch(engine.starts)
+            engine.touch_starts()
         elif isinstance(parsed, End):
             if held and parsed.commit:
                 engine.touch_all()

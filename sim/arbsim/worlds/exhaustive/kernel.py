@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from types import CoroutineType
 from typing import Any, Self, TypeVar
 
 from simpy import Process
@@ -47,7 +48,8 @@ class Learned:
 
     ``shared_sites``: places in the code after which something shared is touched. ``clock_is_read``: somebody looks at
     a clock. ``stamps_are_read``: at a record's timestamp. ``sql_time_decides``: a statement compares or returns a
-    time. ``scarce_pools``: a pool of connections may be empty. ``limits``: what this world leaves out, so that
+    time. ``scarce_pools``: a pool of connections may be empty. ``starts_decide``: the database asks which of two
+    transactions began first. ``limits``: what this world leaves out, so that
     nothing that is found here is true of every order.
     """
 
@@ -57,6 +59,7 @@ class Learned:
     stamps_are_read: bool = False
     sql_time_decides: bool = False
     scarce_pools: bool = False
+    starts_decide: bool = False
     limits: dict[str, None] = field(default_factory=dict)
     nothing_at_once: bool = False
     """Every step is a choice: for checking that the first rule above loses no outcome."""
@@ -120,6 +123,12 @@ class ChoiceKernel(Kernel):
         self._readings = 0
         self._clock = 0
         self.isolated = False
+
+    @property
+    def trace(self) -> Trace:
+        """The trace of the running task; all tasks here are ours, so there is nothing to ask for."""
+        task = self._active_proc
+        return self._no_trace if task is None else task.trace  # type: ignore[attr-defined]
 
     @property
     def place(self) -> int:
@@ -240,7 +249,9 @@ class ChoiceKernel(Kernel):
     def take(self, name: int) -> Step:
         """Take a step, and all that follows at the same instant or touches nothing shared."""
         entry = self.ready.pop(name)
-        after = entry.after + tuple(place for place in _openers(entry.event) if place not in entry.after)
+        after = entry.after
+        if openers := _openers(entry.event):
+            after += tuple(place for place in openers if place not in after)
         self._reads.clear()
         self._writes.clear()
         self._maker, self._children = name, 0
@@ -300,7 +311,7 @@ class ChoiceKernel(Kernel):
 
     def _offer(self, entry: _Entry) -> None:
         sleeper = getattr(entry.event.callbacks[0], "__self__", None) if entry.event.callbacks else None
-        if isinstance(sleeper, GroupTask):
+        if type(sleeper) is GroupTask:
             # A timeout can take the sleeper away from its timer; the timer then wakes nobody, and must still meet it.
             entry.touches = sleeper.group
         if entry.connection is not None:
@@ -340,10 +351,10 @@ class ChoiceKernel(Kernel):
     def _touches_nothing_shared(self, event: Event) -> tuple[int, object] | None:
         """The group and the place in the code of a sleeper that is thought to touch nothing shared when it wakes."""
         callbacks = event.callbacks
-        if not callbacks or self._place is None or self.learned.nothing_at_once or isinstance(event, Gate):
+        if not callbacks or self._place is None or self.learned.nothing_at_once or type(event) is Gate:
             return None
         task = getattr(callbacks[0], "__self__", None)
-        if not isinstance(task, GroupTask) or not task.alone or task.group in self._crowded:
+        if type(task) is not GroupTask or not task.alone or task.group in self._crowded:
             return None
         site = task.site()
         return None if site in self.learned.shared_sites else (task.group, site)
@@ -401,7 +412,7 @@ def _openers(event: Event) -> Iterable[int]:
 
 
 def _who_knows(event: Event) -> object:
-    return event if isinstance(event, Gate) or not event.callbacks else event.callbacks[0]
+    return event if type(event) is Gate or not event.callbacks else event.callbacks[0]
 
 
 class GroupTask(Task[T]):
@@ -439,7 +450,7 @@ class GroupTask(Task[T]):
     def site(self) -> object:
         """Where in the code it waits: the innermost coroutine, and the place in it."""
         frame: Any = self._generator
-        while (inner := getattr(frame, "cr_await", None)) is not None and hasattr(inner, "cr_code"):
+        while type(inner := frame.cr_await) is CoroutineType:
             frame = inner
         return frame.cr_code, frame.cr_frame.f_lasti
 
