@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,25 @@ def test_a_time_limit_gives_what_was_covered_and_no_proof() -> None:
     assert "? bus/single-writer: inconclusive\n  no violation in " in shown.stdout
     assert "0 orders that were tried" in shown.stdout
     assert "the time limit ended the search" in shown.stdout
+
+
+def test_what_is_too_much_for_a_limit_is_told_with_an_estimate_and_what_would_fit(
+    trap: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def soon(_: object, progress: Progress) -> str | None:
+        return "time" if progress.runs == 20 else None
+
+    monkeypatch.setattr("arbsim.cli.explore._Limits.ask", soon)
+    more = "".join(f"    - {{at: {n} ms, region: west, withdraw: 1.00, account: 1}}\n" for n in (7, 8))
+    trap.write_text(TRAP.replace("designs:", f"{more}designs:", 1), encoding="utf-8")
+    arguments = ["explore", str(trap), "--design", "db/atomic-update", "--operations", "4", "--workers", "1"]
+    assert app([*arguments, "--out", str(trap.parent)], standalone_mode=False) == 3
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "no violation in 70 orders that were tried (in 20 classes)" in shown
+    assert re.search(
+        r"at most about [1-9]\d?\.\d\d% of it was done: all of it takes an estimated \d+ runs", shown
+    )
+    assert "3 operations would have taken 28 runs: --operations 3" in shown
 
 
 def test_an_order_that_is_not_as_declared_breaks_the_expectation(trap: Path) -> None:

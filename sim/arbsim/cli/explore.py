@@ -155,7 +155,7 @@ class _Limits:
             runs = progress.runs + progress.redundant
             self._tell(
                 f"{self._name}  {progress.runs:,} runs  {progress.steps:,} steps  {runs / spent:,.0f} a second"
-                + (f"  about {progress.share_done:.1%} done" if progress.share_done else "")
+                + (f"  about {progress.share_done:.1%} of it done" if progress.share_done else "")
             )
         return None
 

@@ -21,6 +21,13 @@ class OutcomeRow(Part):
     orders: int | None = Field(description="null where a class was too large to count")
 
 
+class FittingRow(Part):
+    """The first so many of the operations, whose orders can all be tried in so many runs."""
+
+    operations: int
+    runs: int
+
+
 class ExploredRow(Part):
     """One design, and what trying its orders came to."""
 
@@ -47,6 +54,12 @@ class ExploredRow(Part):
     )
     share_done: float | None = Field(
         default=None, description="an estimate, where the search is not complete"
+    )
+    runs_estimate: int | None = Field(
+        default=None, description="how many runs the whole search would take, by that estimate"
+    )
+    fitting: FittingRow | None = Field(
+        default=None, description="where a limit ended the search: what would not have been too much"
     )
 
 

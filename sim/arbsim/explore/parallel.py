@@ -72,7 +72,6 @@ def share(
     Raises LearnedMore where a run showed more of the design, which the task's own knowledge then says.
     """
     tree = Tree(task.reduced, search.left())
-    progress.share_done = 0.0
     with ProcessPoolExecutor(workers, get_context("fork"), _Worker.begin, (task,)) as pool:
         under_way: dict[Future[_Done], Part] = {}
         try:
@@ -97,6 +96,7 @@ def share(
                     progress.runs += result.progress.runs
                     progress.redundant += result.progress.redundant
                     progress.steps += result.progress.steps
+                    progress.share_done = tree.share_done
                     explored.stopped = explored.stopped or stop(progress)
                 if explored.stopped is not None:
                     return

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 from arbsim import __version__
 from arbsim.audit import audit, claimed
 from arbsim.audit.judge import money
 from arbsim.compare import exit_code_of, operation_row
-from arbsim.explore.document import Exploration, ExploredRow, OutcomeRow, SliceRow
+from arbsim.explore.document import Exploration, ExploredRow, FittingRow, OutcomeRow, SliceRow
 from arbsim.explore.search import Explored, Outcome, Reached, Stop, explore_design, never
-from arbsim.explore.slices import Slice
-from arbsim.model import VIOLATIONS, Verdict
+from arbsim.explore.slices import Slice, slice_of
+from arbsim.model import VIOLATIONS, DesignCard, Verdict
 from arbsim.results import Status
 from arbsim.runner import card_of, designs_failing, settings_of
 from arbsim.scenario import Scenario
 from arbsim.worlds.api import Design
 from arbsim.worlds.exhaustive.search import Progress
+from arbsim.worlds.virtual.settings import Settings
 from arbsim.worlds.virtual.world import run_design
 
 MOST_CUTS = 5_000
@@ -27,6 +29,9 @@ BOUNDS = (
     "no poll times out, no offset is committed by itself, nothing crashes and no link breaks",
     "messages of one connection arrive in order; lock queues are the model's",
 )
+FITTING_RUNS = 500
+"""What can be tried in so many runs would have fitted into any reasonable limit."""
+
 CLOCK_BOUND = "no two readings of the clock are equal, and it jumps ahead by an hour once, at any step"
 
 
@@ -68,11 +73,14 @@ def explore_scenario(
                 workers=workers,
                 stop=asked,
             )
+            fitting = None
+            if explored.stopped in ("time", "memory"):
+                fitting = _fitting(design, card, part, settings, reduced, explored)
             in_time = None
             if explored.verdict is Verdict.VIOLATED:
                 in_time = audit(run_design(design, card, part.workload, settings)).verdict
         found[name] = explored
-        rows[name] = _row(scenario, name, explored, part, in_time, shares[0] if shares else 0.0)
+        rows[name] = _row(scenario, name, explored, part, in_time, shares[0] if shares else 0.0, fitting)
         if explored.stopped == "interrupted":
             break
     document = Exploration(
@@ -93,8 +101,33 @@ def explore_scenario(
     return document, found
 
 
+def _fitting(
+    design: Design, card: DesignCard, part: Slice, settings: Settings, reduced: bool, explored: Explored
+) -> FittingRow | None:
+    """Find how many of the operations would not have been too many; None where two are."""
+    fitting = None
+    for operations in range(2, len(part.workload)):
+        fewer = slice_of(part.workload, operations).workload
+        tried = explore_design(
+            design, card, fewer, settings, reduced=reduced, most_cuts=0,
+            stop=lambda progress: "enough" if progress.runs + progress.redundant >= FITTING_RUNS else None,
+        )  # fmt: skip
+        if tried.stopped == "interrupted":
+            explored.stopped = "interrupted"
+        if tried.stopped is not None:
+            break
+        fitting = FittingRow(operations=operations, runs=tried.classes + tried.redundant)
+    return fitting
+
+
 def _row(
-    scenario: Scenario, name: str, explored: Explored, part: Slice, in_time: Verdict | None, share: float
+    scenario: Scenario,
+    name: str,
+    explored: Explored,
+    part: Slice,
+    in_time: Verdict | None,
+    share: float,
+    fitting: FittingRow | None,
 ) -> ExploredRow:
     expected, status = _judged(scenario, name, explored, part.whole)
     outcomes = sorted(
@@ -116,13 +149,21 @@ def _row(
         bounds=bounds_of(explored),
         limits=explored.limits,
         in_time=in_time,
-        share_done=round(share, 4) if explored.stopped is not None and share else None,
+        share_done=share if explored.stopped is not None and share else None,
+        runs_estimate=_runs(explored, share) if explored.stopped is not None and share else None,
+        fitting=fitting,
     )
 
 
 def bounds_of(explored: Explored) -> tuple[str, ...]:
     """What was the same in all orders of a search, as sentences."""
     return (*BOUNDS, CLOCK_BOUND) if explored.clock_jumps else BOUNDS
+
+
+def _runs(explored: Explored, share: float) -> int:
+    """How many runs the whole search would take, to two digits: it is no more than a guess."""
+    runs = (explored.classes + explored.redundant) / share
+    return round(round(runs, 1 - math.floor(math.log10(runs)))) if runs >= 1 else 0
 
 
 def _outcome(outcome: Outcome, reached: Reached) -> OutcomeRow:

@@ -59,8 +59,8 @@ def _design(name: str, row: ExploredRow) -> Iterator[str]:
     yield from _item(sentence(row))
     for reason in row.reasons if row.verdict is Verdict.INCONCLUSIVE else ():
         yield from _item(f"{REASONS[reason]}{'; '.join(('', *row.limits)) if reason == 'limits' else ''}")
-    if row.share_done is not None:
-        yield from _item(f"about {row.share_done:.2%} of the search was done; try fewer with --operations")
+    for told in _how_far(row):
+        yield from _item(told)
     for outcome in row.outcomes[:MOST_OUTCOMES]:
         yield from _item(
             f"{_count(outcome)}: {finals(outcome.final)}; {fates(outcome.fates)}{_broken(outcome)}", "- "
@@ -91,6 +91,18 @@ def sentence(row: ExploredRow) -> str:
     if not row.complete:
         return f"no violation in {total:,} {of}{tried}{also}"
     return f"{total:,} of {total:,} {of} hold{also}"
+
+
+def _how_far(row: ExploredRow) -> Iterator[str]:
+    """How much of a search was done, and what would not have been too much for its limit."""
+    if row.share_done is not None and row.runs_estimate is not None:
+        done = f"{row.share_done:.2%}" if row.share_done >= 0.0001 else "less than 0.01%"
+        yield f"at most about {done} of it was done: all of it takes an estimated {row.runs_estimate:,} runs or more"
+    if row.fitting is not None:
+        operations = row.fitting.operations
+        yield f"{operations} operations would have taken {row.fitting.runs:,} runs: --operations {operations}"
+    elif {"time", "memory"} & set(row.reasons):
+        yield "try fewer operations (--operations), or give it more"
 
 
 def _count(outcome: OutcomeRow) -> str:

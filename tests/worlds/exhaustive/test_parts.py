@@ -37,10 +37,12 @@ def classes_in_parts(programs: Programs, reduced: bool, runs: int, rng: random.R
         while len(under_way) < 3 and (part := tree.next_part()) is not None:
             under_way.append(part)
         if not under_way:
+            assert tree.share_done > 0.999
             return found
         part = under_way.pop(rng.randrange(len(under_way)))
         search = explore(part)
         tree.add(part, Left(search.first_step, search.left(), search.reversals))
+        assert 0 < tree.share_done < 1.001
 
 
 _instructions: st.SearchStrategy[Instruction] = st.tuples(st.sampled_from("wril"), st.integers(0, 2))

@@ -24,6 +24,8 @@ class Part:
 
     path: tuple[int, ...]
     sleeping: dict[int, Step]
+    weight: float = 1.0
+    """Its share of the search, as an estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,30 @@ class Tree:
         self._branches: dict[tuple[int, ...], Branch] = {}
         self._open: deque[Branch] = deque()
         self._at_work: set[tuple[int, ...]] = set()
-        self._enter(branches)
+        self._weights: dict[tuple[int, ...], float] = {}  # of each alternative at a state
+        self._left = 1.0
+        self._done = 0.0
+        self._enter(branches, 1.0)
 
-    def _enter(self, branches: list[Branch]) -> None:
+    def _enter(self, branches: list[Branch], weight: float) -> None:
+        """Take over the states on one way through the tree, the first one first, which is so much of the search."""
+        self._left -= weight
         for branch in branches:
+            weight /= len(branch.to_try)
             self._branches[branch.path] = branch
+            self._weights[branch.path] = weight
             self._open.append(branch)
+            self._left += weight * (len(branch.to_try) - branch.tried)
+            self._done += weight * (branch.tried - 1)
+        self._done += weight
+
+    @property
+    def share_done(self) -> float:
+        """An estimate of how much of the search lies behind.
+
+        The alternatives at a state count alike; those that are found later count as much as those before.
+        """
+        return self._done / (self._done + self._left)
 
     def next_part(self) -> Part | None:
         """Hand out a choice that is not tried yet; None where there is none now."""
@@ -58,9 +78,12 @@ class Tree:
                 while branch.tried < len(branch.to_try):
                     name = branch.to_try[branch.tried]
                     branch.tried += 1
+                    weight = self._weights[branch.path]
                     if name not in branch.sleeping:
                         self._at_work.add(branch.path)
-                        return Part((*branch.path, name), dict(branch.sleeping))
+                        return Part((*branch.path, name), dict(branch.sleeping), weight)
+                    self._left -= weight
+                    self._done += weight
             self._open.popleft()
         return None
 
@@ -71,8 +94,11 @@ class Tree:
         if self._reduced:
             self._branches[path].sleeping[part.path[-1]] = left.first_step
         self._open.append(self._branches[path])
-        self._enter(left.branches)
+        self._enter(left.branches, part.weight)
         for length, possible in left.reversals:
             branch = self._branches[part.path[:length]]
+            known = len(branch.to_try)
             add_one(branch.to_try, possible)
+            if len(branch.to_try) > known:
+                self._left += self._weights[branch.path]
             self._open.append(branch)
