@@ -26,7 +26,7 @@ MOST_CUT_RUNS = 20
 """So many runs that do not end are enough to give up: a service that sleeps and wakes for ever has no last order."""
 
 
-LOOK = 50
+LOOK = 20
 """After so many runs a search is long enough to look around: to make as many runs by chance."""
 
 
