@@ -13,7 +13,8 @@ from arbsim.results import StreamFacts
 from arbsim.runner import card_of
 from arbsim.worlds.live.change_stream import Delivered, LiveStream
 from arbsim.worlds.live.connect import Delivery
-from arbsim.worlds.live.world import INTERRUPTED, Servers, run_design
+from arbsim.worlds.live.servers import Servers
+from arbsim.worlds.live.world import INTERRUPTED, run_design
 from arbsim.worlds.virtual.settings import Settings
 
 MS = 1_000_000

@@ -26,7 +26,8 @@ from arbsim.worlds.live.database import DatabaseServer
 from arbsim.worlds.live.java import JavaMissing, fetch
 from arbsim.worlds.live.local import Stack, local_stack, train
 from arbsim.worlds.live.processes import ServerUnavailable
-from arbsim.worlds.live.world import INTERRUPTED, pool_size, run_design, why_not
+from arbsim.worlds.live.servers import pool_size, why_not
+from arbsim.worlds.live.world import INTERRUPTED, run_design
 from arbsim.worlds.virtual.settings import Settings
 from arbsim.worlds.virtual.world import run_design as run_model
 

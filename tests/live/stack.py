@@ -16,7 +16,8 @@ from arbsim.runner import card_of, designs_of
 from arbsim.scenario import Scenario
 from arbsim.worlds.api import Design
 from arbsim.worlds.live.local import Stack
-from arbsim.worlds.live.world import KillService, run_design
+from arbsim.worlds.live.serving import KillService
+from arbsim.worlds.live.world import run_design
 from arbsim.worlds.virtual.settings import Settings
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "two_regions_postgres.yaml"

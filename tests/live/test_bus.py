@@ -6,7 +6,7 @@ import pytest
 
 from arbsim.audit import audit
 from arbsim.model import FindingKind, Kind, Operation, Verdict, Workload
-from arbsim.worlds.live.world import KillService
+from arbsim.worlds.live.serving import KillService
 from tests.live.stack import Live
 
 MS = 1_000_000

@@ -7,7 +7,7 @@ import pytest
 from arbsim.designs.active_active import ActiveActive
 from arbsim.live import isolation_levels
 from arbsim.model import FindingKind, Verdict
-from arbsim.worlds.live.world import why_not
+from arbsim.worlds.live.servers import why_not
 from tests.live.stack import Judge, Live
 
 

@@ -28,8 +28,8 @@ from arbsim.worlds.live.links import Link, Links
 from arbsim.worlds.live.postgres import EmbeddedPostgres
 from arbsim.worlds.live.processes import Child, free_ports, locked_folder
 from arbsim.worlds.live.replay import DATABASE
+from arbsim.worlds.live.servers import Servers, pool_size
 from arbsim.worlds.live.topics import RunTopics
-from arbsim.worlds.live.world import Servers, pool_size
 from arbsim.worlds.virtual.settings import Settings
 
 _PREFIX = "arbsim-live-"

@@ -7,7 +7,7 @@ import pytest
 
 from arbsim.runner import settings_of
 from arbsim.scenario import load_scenario
-from arbsim.worlds.live.world import CONNECTIONS_MOST, pool_size
+from arbsim.worlds.live.servers import CONNECTIONS_MOST, pool_size
 
 SCENARIO = Path(__file__).parents[3] / "scenarios" / "two_regions_postgres.yaml"
 
