@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 
 from arbsim.audit import audit
 from arbsim.audit.costs import EVERYWHERE
@@ -16,7 +17,11 @@ from arbsim.conform.check import ServerExecutor
 from arbsim.conform.server import Server, ServerUnreachable
 from arbsim.conform.verify import verify
 from arbsim.delivery import TRIALS, UNDISTURBED, run_trial, stream_facts
+from arbsim.history import History
 from arbsim.model import Workload
+from arbsim.repeating.calibration import Live
+from arbsim.repeating.designs import Repetitions
+from arbsim.repeating.pairs import NothingToRepeat, race_of
 from arbsim.results import DesignResult, FamilyFacts, LiveFacts, ServerFacts, Simulated, StreamFacts
 from arbsim.runner import DesignFailed, Judged, Run, card_of, designs_failing, facts_of, finish, settings_of
 from arbsim.scenario import Scenario
@@ -31,7 +36,7 @@ from arbsim.worlds.live.world import INTERRUPTED, run_design
 from arbsim.worlds.virtual.settings import Settings
 from arbsim.worlds.virtual.world import run_design as run_model
 
-__all__ = ["JavaMissing", "LiveRun", "ServerUnavailable", "run_live", "set_up"]
+__all__ = ["JavaMissing", "LiveRun", "NothingToRepeat", "ServerUnavailable", "run_live", "set_up"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +58,20 @@ def run_live(
     designs: Mapping[str, Design],
     replay: str,
     on_design: Callable[[str, DesignResult | None], None] = lambda name, result: None,
+    repeat: int = 0,
 ) -> LiveRun:
     """Run every design on servers of this machine, judge each, and put the model's word beside it.
+
+    ``repeat``: how often the workload's first race is repeated through each design, live and simulated. Raises
+    NothingToRepeat where it has none.
 
     ``on_design`` is told when a design begins (result None) and when it is judged, and before that which server is
     being waited for. Raises ServerUnavailable where no design was judged before, and DesignFailed for a bug in one.
     """
     began = datetime.now(UTC)
     settings = settings_of(scenario, seed)
+    race = race_of(workload) if repeat else None
+    repetitions: Repetitions | None = None
 
     def waiting_for(server: str) -> None:
         on_design(f"waiting for {server}", None)
@@ -90,6 +101,13 @@ def run_live(
                 sides = run_trial(trial, settings, stack.servers, _run_name(number))
                 reached = trial is UNDISTURBED or all(one.killed for one in sides)
                 streams[trial.name if reached else f"{trial.name}: too slow here, it was not killed"] = sides
+            if race is not None:
+                numbers = count(len(designs) + len(TRIALS) + 1)
+                repetitions = Repetitions(
+                    race, repeat, as_the_servers(settings), _live_play(settings, stack, numbers)
+                )
+                ran = {one.name: designs[one.name] for one in judged}
+                repetitions.run(ran, stack.servers, lambda what: on_design(what, None))
         except (KeyboardInterrupt, ServerUnavailable) as error:
             if not judged:
                 raise
@@ -104,6 +122,7 @@ def run_live(
         not_run=not_run,
         simulated=beside,
         streams=streams,
+        agreement=repetitions.found() if repetitions is not None else None,
     )
     facts = replace(
         facts_of(scenario, seed, replay), live=live, families=tuple(_families(settings, stack, database))
@@ -144,15 +163,40 @@ def _judge(
         killed = bool(settings.cdc.restart_at_ns)
         streams[name] = tuple(stream_facts(delivered, "at least once", killed=killed))
 
+    history = _played(name, design, workload, settings, stack, run, on_delivered)
+    return Judged(name, history, audit(history))
+
+
+def _played(
+    name: str,
+    design: Design,
+    workload: Workload,
+    settings: Settings,
+    stack: Stack,
+    run: str,
+    on_delivered: Callable[[Sequence[Delivered]], None] = lambda delivered: None,
+) -> History:
+    """Run a design on the servers. Raises ServerUnavailable, and DesignFailed for what it raises that is no outcome."""
     try:
         card = card_of(name, design)
-        history = run_design(design, card, workload, settings, stack.servers, run, on_delivered=on_delivered)
+        return run_design(design, card, workload, settings, stack.servers, run, on_delivered=on_delivered)
     except ServerUnavailable:
         raise
     except Exception as error:
         stack.servers.check()  # what a server's end looks like to a client is no fault of the design
         raise DesignFailed(name, error) from error
-    return Judged(name, history, audit(history))
+
+
+def _live_play(settings: Settings, stack: Stack, numbers: Iterator[int]) -> Live:
+    """What runs a design on the servers that are up, each time under another name."""
+
+    def play(name: str, design: Design, workload: Workload) -> History:
+        history = _played(name, design, workload, settings, stack, _run_name(next(numbers)))
+        if INTERRUPTED in history.notes:
+            raise KeyboardInterrupt
+        return history
+
+    return play
 
 
 async def isolation_levels(database: DatabaseServer) -> dict[str, str]:

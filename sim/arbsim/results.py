@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from arbsim.agreement import Agreements
 from arbsim.document import Milliseconds, Money, OperationRow, Part
 from arbsim.explanation import Explanation
 from arbsim.model import Agreement, Family, Fate, FindingKind, Verdict
@@ -382,6 +383,9 @@ class LiveFacts(Part):
     streams: dict[str, tuple[StreamFacts, ...]] = Field(
         default={},
         description="the change stream of each design that has one, and of the trials of its delivery",
+    )
+    agreement: Agreements | None = Field(
+        default=None, description="how often servers and model break, where a race was repeated"
     )
 
 

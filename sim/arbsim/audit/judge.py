@@ -93,6 +93,17 @@ def short_audit(history: History) -> Judgement:
     )
 
 
+def broken_accounts(history: History) -> frozenset[int]:
+    """Return the accounts on which something was found that makes a design violated.
+
+    Where no money moves between accounts each of them is a run of its own, judged as ``audit`` judges it.
+    """
+    cases = _examine(history).cases
+    return frozenset(
+        case.account for kind in _counted(history.card) for case in cases[kind] if case.account is not None
+    )
+
+
 def _examine(history: History) -> _Examined:
     versions = versions_of(history)
     balances = explain_balances(history, versions)

@@ -1,0 +1,120 @@
+"""The race that is repeated: two operations on one account, again and again, each time on an account of its own.
+
+All repetitions of a design are one workload, so nothing is started again in between. Repetitions do not meet: the next
+one begins when the one before has long come everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from arbsim.audit import broken_accounts
+from arbsim.history import History
+from arbsim.model import Cents, Fate, Operation, Workload
+from arbsim.worlds.virtual.draws import UNIT_BITS, Draws, purpose
+
+_GAPS = purpose("repeating/gaps")
+_SCAN_TRIPS = 8
+_SCAN_STEPS = 16
+"""The model is asked at every sixteenth of the longest round trip, up to eight of them either way."""
+
+_SCAN_EVERY_TRIPS = 60
+_SAFE_TRIPS = 2
+_ROOM = 1.5
+"""A repetition gets half as much time again as the model's slowest one takes."""
+
+
+class NothingToRepeat(ValueError):
+    """The workload has no two operations that could race; the text says what is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """Two operations on one account from two regions, and what the account holds before."""
+
+    first: Operation
+    second: Operation
+    opening_cents: Cents
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a race is repeated: gaps are uniform between two bounds, and one repetition begins so long after another."""
+
+    from_ns: int
+    to_ns: int
+    every_ns: int
+
+    def gaps_ns(self, count: int, seed: int) -> list[int]:
+        """Draw gaps: the same for the same seed."""
+        draws, width = Draws(seed), self.to_ns - self.from_ns
+        return [
+            self.from_ns + (width * draws.uniform(_GAPS, number, 0) >> UNIT_BITS) for number in range(count)
+        ]
+
+
+def race_of(workload: Workload) -> Race:
+    """Return the first two operations on one account from different regions. Raises NothingToRepeat."""
+    seen: dict[int, Operation] = {}
+    for op in workload:
+        if op.to_account is not None:
+            continue
+        first = seen.setdefault(op.account, op)
+        if op.region != first.region:
+            return Race(first, op, workload.accounts[op.account])
+    raise NothingToRepeat("nothing to repeat: no account has operations (not transfers) from two regions")
+
+
+def repeated(race: Race, gaps_ns: Sequence[int], every_ns: int) -> Workload:
+    """Return a workload with one repetition for each gap; repetition n (from 0) is on account n + 1.
+
+    A gap is from the first operation's beginning to the second's; where it is negative the second begins first.
+    """
+    lead_ns = max(0, -min(gaps_ns, default=0))
+    operations = []
+    for number, gap_ns in enumerate(gaps_ns):
+        at_ns = number * every_ns + lead_ns
+        operations.append(replace(race.first, account=number + 1, at_ns=at_ns))
+        operations.append(replace(race.second, account=number + 1, at_ns=at_ns + gap_ns))
+    operations.sort(key=lambda op: op.at_ns)
+    accounts = dict.fromkeys(range(1, len(gaps_ns) + 1), race.opening_cents)
+    return Workload([replace(op, id=place) for place, op in enumerate(operations, start=1)], accounts)
+
+
+def plan(race: Race, longest_trip_ns: int, model: Callable[[Workload], History]) -> Plan:
+    """Choose the gaps so that about half of the repetitions break on the model, before anything runs live.
+
+    The model is asked at gaps side by side from far below zero to far above. The bounds lie around those that break,
+    half as far out again as they lie apart. Where none breaks they are two of the longest round trips either way.
+    """
+    step_ns = max(1, longest_trip_ns // _SCAN_STEPS)
+    reach = _SCAN_TRIPS * _SCAN_STEPS
+    gaps_ns = [number * step_ns for number in range(-reach, reach + 1)]
+    history = model(repeated(race, gaps_ns, _SCAN_EVERY_TRIPS * longest_trip_ns))
+    broken = [gaps_ns[account - 1] for account in broken_accounts(history)]
+    from_ns, to_ns = -_SAFE_TRIPS * longest_trip_ns, _SAFE_TRIPS * longest_trip_ns
+    if broken:
+        low_ns, high_ns = min(broken) - step_ns // 2, max(broken) + step_ns // 2
+        room_ns = (high_ns - low_ns) // 2
+        from_ns, to_ns = low_ns - room_ns, high_ns + room_ns
+    over_ns = round(_ROOM * slowest_ns(history))
+    return Plan(from_ns, to_ns, to_ns - from_ns + over_ns)
+
+
+def slowest_ns(history: History) -> int:
+    """Return the longest time from a repetition's later beginning to its last answer or change of a balance."""
+    began: dict[int, int] = {}
+    ended: dict[int, int] = {}
+    for op in history.workload:
+        answer = history.answer_of(op.id)
+        began[op.account] = max(began.get(op.account, 0), answer.invoked_ns)
+        ended[op.account] = max(ended.get(op.account, 0), answer.answered_ns)
+    for effect in history.effects():
+        ended[effect.account] = max(ended[effect.account], effect.time_ns)
+    return max((ended[account] - began[account] for account in began), default=0)
+
+
+def unanswered(history: History) -> set[int]:
+    """Return the accounts with an operation of which nobody knows how it ended."""
+    return {op.account for op in history.workload if history.fate(op.id) in (None, Fate.UNKNOWN)}
