@@ -52,8 +52,11 @@ class LinkDelay(Part):
     )
 
 
-class MirrorLag(Part):
-    """How long probe records took from their append at the source to a consumer in the target region."""
+class FlowDelay(Part):
+    """How long probe records took from a region to itself or to another.
+
+    To itself: from the send to the broker's answer. To another: from that answer through MirrorMaker to a consumer.
+    """
 
     source: str
     target: str
@@ -62,16 +65,18 @@ class MirrorLag(Part):
     p50_ms: Milliseconds
     p90_ms: Milliseconds
     p99_ms: Milliseconds
-    modelled_ms: Milliseconds = Field(description="the mean of the same probes on the model, with no lag")
+    modelled_ms: Milliseconds = Field(
+        description="the mean of the same probes on the model, told the links (and for copies the append) alone"
+    )
 
 
 class Calibration(Part):
     """Where the simulation has its delays from. All of it is measured before, with probes of its own."""
 
     links: tuple[LinkDelay, ...]
-    mirrors: tuple[MirrorLag, ...]
-    mirror_lag_ms: Milliseconds | None = Field(
-        description="the model's kafka.mirror_lag: what the probes took longer on the servers, on average"
+    flows: tuple[FlowDelay, ...]
+    parameters_ms: dict[str, Milliseconds] = Field(
+        description="parameters of the model: what the probes took longer on the servers, on average"
     )
 
 

@@ -1,9 +1,10 @@
 """Measures the delays that the simulation is told: of the links, and of MirrorMaker. It never looks at a rate.
 
-A link's round trip is what a question takes longer over the link than past it. MirrorMaker's lag is measured with
-probe records: the same design sends them on the servers and on the model, told the links as they are and no lag, and
-what they take longer on the servers, on average, is the lag. The average is what counts: where gaps are uniform, the
-share of those that are shorter than a lag is the lag's mean over the width, however the lag is distributed.
+A link's round trip is what a question takes longer over the link than past it. What a broker and MirrorMaker take is
+measured with probe records. The same design sends them on the servers and on the model, which is told the links as they
+are and nothing else: what the answers of the brokers take longer on the servers, on average, is the time of an append;
+what the copies take longer is MirrorMaker's lag. Averages are what counts: where gaps are uniform, the share of those
+that are shorter than a lag is the lag's mean over the width, however the lag is distributed.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from functools import partial
 
-from arbsim.agreement import Calibration, LinkDelay, MirrorLag
+from arbsim.agreement import Calibration, FlowDelay, LinkDelay
 from arbsim.history import History
 from arbsim.model import Accepted, Kind, Operation, Outcome, Workload
 from arbsim.runner import card_of
 from arbsim.worlds.api import Design, Region, Resources, Topic
+from arbsim.worlds.live.database import DatabaseServer
+from arbsim.worlds.live.endings import quietly
 from arbsim.worlds.live.kafka import server_name
 from arbsim.worlds.live.replay import DATABASE
 from arbsim.worlds.live.world import Servers
@@ -36,6 +40,9 @@ _EVERY_NS = 100_000_000
 _QUESTIONS = 41
 _PROBES = "probes"
 _GAPS = purpose("repeating/probes")
+
+Ask = Callable[[], Awaitable[object]]
+"""Asks a server something small, and waits for the answer."""
 
 Live = Callable[[str, Design, Workload], History]
 """Runs a design, by its name, on the servers."""
@@ -56,52 +63,46 @@ class Trip:
 
 async def measure_links(servers: Servers, settings: Settings) -> list[Trip]:
     """Ask every server over every link of a region with clients, and past it."""
-    trips = [
-        Trip(region, settings.database.leader, DATABASE, trip_ns)
-        for region, trip_ns in (await _to_database(servers, settings)).items()
-    ]
-    for place, address in (servers.kafka or {}).items():
-        past_ns = await _of_kafka(address)
+    trips = []
+    async with AsyncExitStack() as stack:
         for region in settings.client_regions:
-            name = server_name(place)
-            over_ns = await _of_kafka(f"127.0.0.1:{servers.links.port(region, name)}")
-            trips.append(Trip(region, place, name, over_ns - past_ns))
+            past = await _database(stack, servers.database)
+            over = await _database(stack, servers.database_from(region))
+            trips.append(Trip(region, settings.database.leader, DATABASE, await _longer_ns(over, past)))
+            for place, address in (servers.kafka or {}).items():
+                name = server_name(place)
+                past = await _kafka(stack, address)
+                over = await _kafka(stack, f"127.0.0.1:{servers.links.port(region, name)}")
+                trips.append(Trip(region, place, name, await _longer_ns(over, past)))
     return trips
 
 
-async def _to_database(servers: Servers, settings: Settings) -> dict[str, int]:
-    async def answers_in_ns(server: Any) -> int:
-        connection = await server.connect()
-        try:
-            return await _median_ns(lambda: connection.fetchval("SELECT 1"))
-        finally:
-            await connection.close()
-
-    past_ns = await answers_in_ns(servers.database)
-    return {
-        region: await answers_in_ns(servers.database_from(region)) - past_ns
-        for region in settings.client_regions
-    }
+async def _database(stack: AsyncExitStack, server: DatabaseServer) -> Ask:
+    connection = await server.connect()
+    stack.push_async_callback(quietly, connection.close)
+    return partial(connection.fetchval, "SELECT 1")
 
 
-async def _of_kafka(address: str) -> int:
+async def _kafka(stack: AsyncExitStack, address: str) -> Ask:
     from aiokafka.admin import AIOKafkaAdminClient
 
     admin = AIOKafkaAdminClient(bootstrap_servers=address)
     await admin.start()
-    try:
-        return await _median_ns(admin.list_topics)
-    finally:
-        await admin.close()
+    stack.push_async_callback(quietly, admin.close)
+    return admin.list_topics  # type: ignore[no-any-return]
 
 
-async def _median_ns(ask: Callable[[], Awaitable[object]]) -> int:
-    times = []
+async def _longer_ns(over: Ask, past: Ask) -> int:
+    """How much longer an answer takes over a link than past it: medians, of questions that are asked in turn."""
+    times: tuple[list[int], list[int]] = ([], [])
     for _ in range(_QUESTIONS):
-        began = time.perf_counter_ns()
-        await ask()
-        times.append(time.perf_counter_ns() - began)
-    return round(statistics.median(times[1:]))  # the first one prepares the others
+        for ask, taken in zip((over, past), times, strict=True):
+            began = time.perf_counter_ns()
+            await ask()
+            taken.append(time.perf_counter_ns() - began)
+    # The first answer of a connection prepares the others.
+    medians = [statistics.median(taken[1:]) for taken in times]
+    return max(0, round(medians[0] - medians[1]))
 
 
 def told_links(settings: Settings, trips: list[Trip]) -> Settings:
@@ -173,37 +174,58 @@ def probes(settings: Settings, each_way: int = PROBES_EACH_WAY) -> Workload:
     return Workload(operations, {1: 0})
 
 
-def lags_ns(history: History, regions: int) -> dict[tuple[str, str], list[int]]:
-    """Return how long each probe took from its append to a consumer in another region, by (source, target)."""
-    lags: dict[tuple[str, str], list[int]] = {}
+Flows = Mapping[tuple[str, str], Sequence[int]]
+"""Times in nanoseconds by (source, target); those of a region with itself are of its broker's answers."""
+
+
+def flows_of(history: History, regions: int) -> Flows:
+    """Return how long each probe took to its broker's answer, and from there to a consumer in another region."""
+    flows: dict[tuple[str, str], list[int]] = {}
+    recorded_ns = {}
+    for op in history.workload.operations[_WARM_UP * regions :]:
+        answer = history.answer_of(op.id)
+        recorded_ns[op.id] = answer.recorded_ns
+        flows.setdefault((op.region, op.region), []).append(answer.recorded_ns - answer.invoked_ns)
     for effect in history.effects():
-        if effect.operation > _WARM_UP * regions:
+        if effect.operation in recorded_ns:
             source = history.workload[effect.operation].region
-            recorded_ns = history.answer_of(effect.operation).recorded_ns
-            lags.setdefault((source, effect.store), []).append(effect.time_ns - recorded_ns)
-    return lags
+            lag_ns = effect.time_ns - recorded_ns[effect.operation]
+            flows.setdefault((source, effect.store), []).append(lag_ns)
+    return flows
 
 
-def measure_mirrors(settings: Settings, live: Live) -> list[MirrorLag]:
-    """Send the same probes on the servers and on the model, which is told no lag."""
-    workload, regions = probes(settings), len(settings.client_regions)
-    design = Probe()
-    without = replace(settings, kafka=replace(settings.kafka, mirror_lag_ns=0))
-    measured = lags_ns(live(design.name, design, workload), regions)
-    modelled = lags_ns(run_model(design, card_of(design.name, design), workload, without), regions)
-    return list(_mirrors(measured, modelled))
+def measure_flows(settings: Settings, live: Live) -> tuple[Settings, list[FlowDelay]]:
+    """Send the same probes on the servers and on the model; return its settings with what they took longer."""
+    design, workload, regions = Probe(), probes(settings), len(settings.client_regions)
+    card = card_of(design.name, design)
+    measured = flows_of(live(design.name, design, workload), regions)
+
+    def modelled(told: Settings) -> Flows:
+        return flows_of(run_model(design, card, workload, told), regions)
+
+    bare = replace(settings, kafka=replace(settings.kafka, append_ns=0, mirror_lag_ns=0))
+    answers = {place: times for place, times in measured.items() if place[0] == place[1]}
+    copies = {place: times for place, times in measured.items() if place not in answers}
+    quick = modelled(bare)
+    told = replace(bare, kafka=replace(bare.kafka, append_ns=_longer_by_ns(answers, quick)))
+    without_lag = modelled(told)
+    told = replace(told, kafka=replace(told.kafka, mirror_lag_ns=_longer_by_ns(copies, without_lag)))
+    return told, [*_delays(answers, quick), *_delays(copies, without_lag)]
 
 
-def _mirrors(
-    measured: Mapping[tuple[str, str], list[int]], modelled: Mapping[tuple[str, str], list[int]]
-) -> Iterator[MirrorLag]:
-    for (source, target), lags in sorted(measured.items()):
-        ordered = sorted(lags)
-        yield MirrorLag(
+def _longer_by_ns(measured: Flows, modelled: Flows) -> int:
+    longer = [statistics.mean(times) - statistics.mean(modelled[place]) for place, times in measured.items()]
+    return max(0, round(statistics.mean(longer)))
+
+
+def _delays(measured: Flows, modelled: Flows) -> Iterator[FlowDelay]:
+    for (source, target), times in sorted(measured.items()):
+        ordered = sorted(times)
+        yield FlowDelay(
             source=source,
             target=target,
-            probes=len(lags),
-            mean_ms=_ms(statistics.mean(lags)),
+            probes=len(times),
+            mean_ms=_ms(statistics.mean(times)),
             p50_ms=_ms(_percentile(ordered, 50)),
             p90_ms=_ms(_percentile(ordered, 90)),
             p99_ms=_ms(_percentile(ordered, 99)),
@@ -211,7 +233,7 @@ def _mirrors(
         )
 
 
-def _percentile(ordered: list[int], percent: int) -> int:
+def _percentile(ordered: Sequence[int], percent: int) -> int:
     """By nearest rank."""
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
@@ -228,11 +250,9 @@ def calibrate(
     """
     trips = asyncio.run(measure_links(servers, settings))
     told = told_links(settings, trips)
-    mirrors = measure_mirrors(told, live) if mirrored else []
-    lag_ms = None
-    if mirrors:
-        lag_ms = round(max(0.0, statistics.mean(one.mean_ms - one.modelled_ms for one in mirrors)), 3)
-        told = replace(told, kafka=replace(told.kafka, mirror_lag_ns=round(lag_ms * 1e6)))
+    flows: list[FlowDelay] = []
+    if mirrored:
+        told, flows = measure_flows(told, live)
     links = tuple(
         LinkDelay(
             region=trip.region,
@@ -242,7 +262,11 @@ def calibrate(
         )
         for trip in trips
     )
-    return told, Calibration(links=links, mirrors=tuple(mirrors), mirror_lag_ms=lag_ms)
+    parameters = {
+        "kafka.append": _ms(told.kafka.append_ns),
+        "kafka.mirror_lag": _ms(told.kafka.mirror_lag_ns),
+    }
+    return told, Calibration(links=links, flows=tuple(flows), parameters_ms=parameters if mirrored else {})
 
 
 def _ms(time_ns: float) -> float:

@@ -16,8 +16,8 @@ from arbsim.worlds.virtual.draws import UNIT_BITS, Draws, purpose
 
 _GAPS = purpose("repeating/gaps")
 _SCAN_TRIPS = 8
-_SCAN_STEPS = 16
-"""The model is asked at every sixteenth of the longest round trip, up to eight of them either way."""
+_SCAN_STEPS = 256
+"""The model is asked at so many gaps, up to eight of the longest round trips either way."""
 
 _SCAN_EVERY_TRIPS = 60
 _SAFE_TRIPS = 2
@@ -85,21 +85,27 @@ def repeated(race: Race, gaps_ns: Sequence[int], every_ns: int) -> Workload:
 def plan(race: Race, longest_trip_ns: int, model: Callable[[Workload], History]) -> Plan:
     """Choose the gaps so that about half of the repetitions break on the model, before anything runs live.
 
-    The model is asked at gaps side by side from far below zero to far above. The bounds lie around those that break,
-    half as far out again as they lie apart. Where none breaks they are two of the longest round trips either way.
+    The model is asked twice: at gaps side by side from far below zero to far above, and again between the bounds that
+    follow from that, at the pace that is meant. Where none breaks the bounds are two longest round trips either way.
     """
-    step_ns = max(1, longest_trip_ns // _SCAN_STEPS)
-    reach = _SCAN_TRIPS * _SCAN_STEPS
-    gaps_ns = [number * step_ns for number in range(-reach, reach + 1)]
-    history = model(repeated(race, gaps_ns, _SCAN_EVERY_TRIPS * longest_trip_ns))
-    broken = [gaps_ns[account - 1] for account in broken_accounts(history)]
-    from_ns, to_ns = -_SAFE_TRIPS * longest_trip_ns, _SAFE_TRIPS * longest_trip_ns
-    if broken:
-        low_ns, high_ns = min(broken) - step_ns // 2, max(broken) + step_ns // 2
-        room_ns = (high_ns - low_ns) // 2
-        from_ns, to_ns = low_ns - room_ns, high_ns + room_ns
+    far_ns = _SCAN_TRIPS * longest_trip_ns
+    safe_ns = _SAFE_TRIPS * longest_trip_ns
+    chosen = Plan(-far_ns, far_ns, _SCAN_EVERY_TRIPS * longest_trip_ns)
+    for _ in range(2):
+        chosen = _narrowed(chosen, race, safe_ns, model)
+    return chosen
+
+
+def _narrowed(wide: Plan, race: Race, safe_ns: int, model: Callable[[Workload], History]) -> Plan:
+    """Bounds twice as far apart as the gaps that break reach together, around the middle one of them."""
+    width_ns = wide.to_ns - wide.from_ns
+    gaps_ns = [wide.from_ns + width_ns * number // _SCAN_STEPS for number in range(_SCAN_STEPS + 1)]
+    history = model(repeated(race, gaps_ns, wide.every_ns))
+    broken = sorted(gaps_ns[account - 1] for account in broken_accounts(history))
+    middle_ns = broken[len(broken) // 2] if broken else 0
+    reach_ns = width_ns * len(broken) // _SCAN_STEPS if broken else safe_ns
     over_ns = round(_ROOM * slowest_ns(history))
-    return Plan(from_ns, to_ns, to_ns - from_ns + over_ns)
+    return Plan(middle_ns - reach_ns, middle_ns + reach_ns, 2 * reach_ns + over_ns)
 
 
 def slowest_ns(history: History) -> int:
