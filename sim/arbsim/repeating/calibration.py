@@ -164,7 +164,7 @@ class Probe(Design):
                         store.put(1, store.get(1) + Decimal("0.01"))
 
 
-def probes(settings: Settings, each_way: int = PROBES_EACH_WAY) -> Workload:
+def probes(settings: Settings, each_way: int) -> Workload:
     """Return a workload that sends so many probes from each region with clients, in turn."""
     draws, regions = Draws(settings.seed), settings.client_regions
     operations, at_ns = [], 0
@@ -194,9 +194,9 @@ def flows_of(history: History, regions: int) -> Flows:
     return flows
 
 
-def measure_flows(settings: Settings, live: Live) -> tuple[Settings, list[FlowDelay]]:
+def measure_flows(settings: Settings, live: Live, each_way: int) -> tuple[Settings, list[FlowDelay]]:
     """Send the same probes on the servers and on the model; return its settings with what they took longer."""
-    design, workload, regions = Probe(), probes(settings), len(settings.client_regions)
+    design, workload, regions = Probe(), probes(settings, each_way), len(settings.client_regions)
     card = card_of(design.name, design)
     measured = flows_of(live(design.name, design, workload), regions)
 
@@ -242,17 +242,17 @@ def _percentile(ordered: Sequence[int], percent: int) -> int:
 
 
 def calibrate(
-    settings: Settings, servers: Servers, mirrored: bool, live: Live
+    settings: Settings, servers: Servers, mirrored: bool, live: Live, each_way: int = PROBES_EACH_WAY
 ) -> tuple[Settings, Calibration]:
     """Measure the delays; return the model's settings with them, and what was measured.
 
-    ``mirrored``: whether MirrorMaker runs.
+    ``mirrored``: whether MirrorMaker runs. ``each_way``: how many probes each region sends.
     """
     trips = asyncio.run(measure_links(servers, settings))
     told = told_links(settings, trips)
     flows: list[FlowDelay] = []
     if mirrored:
-        told, flows = measure_flows(told, live)
+        told, flows = measure_flows(told, live, each_way)
     links = tuple(
         LinkDelay(
             region=trip.region,

@@ -21,8 +21,8 @@ _SCAN_STEPS = 256
 
 _SCAN_EVERY_TRIPS = 60
 _SAFE_TRIPS = 2
-_ROOM = 1.5
-"""A repetition gets half as much time again as the model's slowest one takes."""
+_ROOM_TRIPS = 2
+"""A repetition gets this much more time than the model's slowest one takes: a poll that had just returned costs one."""
 
 
 class NothingToRepeat(ValueError):
@@ -89,22 +89,21 @@ def plan(race: Race, longest_trip_ns: int, model: Callable[[Workload], History])
     follow from that, at the pace that is meant. Where none breaks the bounds are two longest round trips either way.
     """
     far_ns = _SCAN_TRIPS * longest_trip_ns
-    safe_ns = _SAFE_TRIPS * longest_trip_ns
     chosen = Plan(-far_ns, far_ns, _SCAN_EVERY_TRIPS * longest_trip_ns)
     for _ in range(2):
-        chosen = _narrowed(chosen, race, safe_ns, model)
+        chosen = _narrowed(chosen, race, longest_trip_ns, model)
     return chosen
 
 
-def _narrowed(wide: Plan, race: Race, safe_ns: int, model: Callable[[Workload], History]) -> Plan:
+def _narrowed(wide: Plan, race: Race, longest_trip_ns: int, model: Callable[[Workload], History]) -> Plan:
     """Bounds twice as far apart as the gaps that break reach together, around the middle one of them."""
     width_ns = wide.to_ns - wide.from_ns
     gaps_ns = [wide.from_ns + width_ns * number // _SCAN_STEPS for number in range(_SCAN_STEPS + 1)]
     history = model(repeated(race, gaps_ns, wide.every_ns))
     broken = sorted(gaps_ns[account - 1] for account in broken_accounts(history))
     middle_ns = broken[len(broken) // 2] if broken else 0
-    reach_ns = width_ns * len(broken) // _SCAN_STEPS if broken else safe_ns
-    over_ns = round(_ROOM * slowest_ns(history))
+    reach_ns = width_ns * len(broken) // _SCAN_STEPS if broken else _SAFE_TRIPS * longest_trip_ns
+    over_ns = slowest_ns(history) + _ROOM_TRIPS * longest_trip_ns
     return Plan(middle_ns - reach_ns, middle_ns + reach_ns, 2 * reach_ns + over_ns)
 
 

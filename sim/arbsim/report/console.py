@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from shlex import quote
 from textwrap import wrap
 
-from arbsim.report import live, words
+from arbsim.report import agreement, live, words
 from arbsim.report.words import clean
 from arbsim.results import DesignResult, LiveResults, Results
 
@@ -119,6 +119,10 @@ def _not_run(results: Results) -> Iterator[str]:
         for row in live.side_by_side(results):
             if row[-1] == "no":
                 yield from item(" !", f"{clean(row[0])}: live {row[1]}, the model says {row[2]}")
+        if results.live.agreement is not None:
+            yield f"Anomaly rates [95 %] of {results.live.agreement.asked} repetitions"
+            for mark, line in agreement.lines(results.live.agreement):
+                yield from item(mark, clean(line))
 
 
 def _contention(results: Results) -> Iterator[str]:

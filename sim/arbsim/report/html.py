@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from arbsim.report import explanations, live, story, words
+from arbsim.report import agreement, explanations, live, story, words
 from arbsim.report.chart import latency_chart
 from arbsim.report.diagram import diagram_of
 from arbsim.report.ledger import ledger
@@ -59,6 +59,7 @@ def render(results: Results) -> str:
             words=words,
             explanations=explanations,
             live=live,
+            agreement=agreement,
             contents=[entry for entry in _CONTENTS if there.get(entry[0], True)],
             explained=explained,
             cells=_cells(results),

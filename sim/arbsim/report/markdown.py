@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from arbsim.agreement import Agreements
 from arbsim.explanation import Explanation, Side
-from arbsim.report import live, story, words
+from arbsim.report import agreement, live, story, words
 from arbsim.report.explanations import GLOSSARY
 from arbsim.report.ledger import ledger
 from arbsim.report.mermaid import sequence_diagram
@@ -150,6 +151,18 @@ def _servers(results: LiveResults) -> Iterator[str]:
     yield f"{live.beside(results)}\n"
     head = ["design", "live", "simulated", "final live", "final simulated", "p99 ms", "p99 simulated", "same"]
     yield from table(head, _escaped(list(live.side_by_side(results))))
+    if results.live.agreement is not None:
+        yield from _agreement(results.live.agreement)
+
+
+def _agreement(found: Agreements) -> Iterator[str]:
+    yield "## How often servers and model break\n"
+    yield f"{escape(agreement.what(found))}\n"
+    yield from table([*agreement.HEAD], _escaped(agreement.rows(found)))
+    yield f"{escape(agreement.calibrated(found))}\n"
+    yield from table([*agreement.LINK_HEAD], _escaped(agreement.link_rows(found)))
+    if found.calibration.flows:
+        yield from table([*agreement.FLOW_HEAD], _escaped(agreement.flow_rows(found)))
 
 
 def _escaped(rows: Sequence[Sequence[str]]) -> list[list[str]]:

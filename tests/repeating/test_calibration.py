@@ -1,0 +1,47 @@
+"""What the probes measure: the delays of a model that has other ones are found again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from arbsim.history import History
+from arbsim.model import Workload
+from arbsim.repeating.calibration import Trip, measure_flows, told_links
+from arbsim.runner import card_of
+from arbsim.worlds.api import Design
+from arbsim.worlds.virtual.world import run_design
+from tests.repeating.support import MS, SETTINGS, with_kafka
+
+
+def test_the_lag_and_the_append_of_the_servers_are_found_from_the_probes() -> None:
+    servers = with_kafka(append_ns=2 * MS, mirror_lag_ns=25 * MS)
+
+    def live(name: str, design: Design, workload: Workload) -> History:
+        return run_design(design, card_of(name, design), workload, servers)
+
+    told, flows = measure_flows(SETTINGS, live, each_way=40)
+    assert abs(told.kafka.append_ns - 2 * MS) < MS / 10
+    assert abs(told.kafka.mirror_lag_ns - 25 * MS) < MS
+    assert [(one.source, one.target, one.probes) for one in flows] == [
+        ("east", "east", 40),
+        ("west", "west", 40),
+        ("east", "west", 40),
+        ("west", "east", 40),
+    ]
+    for one in flows:
+        assert one.modelled_ms < one.p50_ms <= one.p90_ms <= one.p99_ms
+    assert replace(told, kafka=SETTINGS.kafka) == SETTINGS
+
+
+def test_links_are_told_as_measured_in_both_directions_without_the_jitter_that_the_model_draws() -> None:
+    jittery = replace(SETTINGS, jitter_ppm=100_000)
+    trips = [
+        Trip("west", "east", "database", 63 * MS),
+        Trip("west", "east", "Kafka east", 67 * MS),
+        Trip("east", "west", "Kafka west", 80 * MS),
+        Trip("east", "east", "database", MS),
+    ]
+    told = told_links(jittery, trips).round_trip_ns
+    assert told["west", "east"] == told["east", "west"] == round(70 * MS / 1.05)
+    assert told["east", "east"] == MS
+    assert told["west", "west"] == SETTINGS.round_trip_ns["west", "west"]
