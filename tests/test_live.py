@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from arbsim import live
+from arbsim.agreement import Calibration
 from arbsim.cli.app import _run_app as run_app
 from arbsim.designs import catalogue
 from arbsim.history import History
+from arbsim.repeating import designs as repeating
 from arbsim.results import LinkFacts, ServerFacts
 from arbsim.worlds.virtual.world import run_design as run_model
 
@@ -45,11 +47,19 @@ class Machine:
     def __init__(self) -> None:
         self.live: dict[str, Step] = {}
         self.model: dict[str, Step] = {}
+        self.runs: list[str] = []
+        self.names: list[str] = []
+
+    def judged(self, name: str) -> bool:
+        return name in self.names
 
     def run_live(
         self, design: Any, card: Any, workload: Any, settings: Any, servers: Any, run: str, on_delivered: Any
     ) -> History:
-        self.live.get(card.name, nothing)()
+        assert run not in self.runs
+        self.runs.append(run)
+        self.live.get(f"{card.name}, again" if self.judged(card.name) else card.name, nothing)()
+        self.names.append(card.name)
         return run_model(design, card, workload, settings)
 
     def run_model(self, design: Any, card: Any, workload: Any, settings: Any) -> History:
@@ -75,6 +85,14 @@ def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     monkeypatch.setattr(live, "isolation_levels", levels)
     monkeypatch.setattr(live, "run_design", machine.run_live)
     monkeypatch.setattr(live, "run_model", machine.run_model)
+    monkeypatch.setattr(
+        repeating,
+        "calibrate",
+        lambda settings, *_: (
+            settings,
+            Calibration(links=(), flows=(), parameters_ms={"kafka.mirror_lag": 5}),
+        ),
+    )
     (tmp_path / "short.yaml").write_text(SCENARIO, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return machine
@@ -188,3 +206,63 @@ def test_an_expectation_of_a_design_that_no_server_stands_for_is_undecided(
     assert run_app(["live", "short.yaml"], as_json=False) == 3
     assert results()["live"]["not_run"] == {"bus/single-writer": "it needs Kafka: none here"}
     assert "none here" in capsys.readouterr().out
+
+
+def test_a_race_is_repeated_through_every_design_and_told_in_every_format(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_app(["live", "short.yaml", "--repeat", "60"], as_json=False) == 0
+    found = results()["live"]["agreement"]
+    assert found["asked"] == 60
+    assert [op["region"] for op in found["operations"]] == ["west", "east"]
+    assert list(found["designs"]) == list(results()["designs"])
+    assert {one["repetitions"] for one in found["designs"].values()} == {60}
+    assert found["designs"]["db/select-then-update"]["live"]["count"] > 0
+    assert found["designs"]["db/atomic-update"]["live"]["count"] == 0
+    out = capsys.readouterr().out
+    assert out.count(": breaks 0.") == 3
+    assert "--repeat 60" in out
+    folder = Path("reports/short_live")
+    for file in ("report.md", "report.html"):
+        text = (folder / file).read_text(encoding="utf-8")
+        assert "How often servers and model break" in text
+        assert "they agree" in text
+
+
+def test_without_being_asked_nothing_is_repeated(machine: Machine) -> None:
+    run_app(["live", "short.yaml"], as_json=False)
+    assert results()["live"]["agreement"] is None
+    assert machine.names == list(results()["designs"])
+
+
+def test_a_scenario_without_a_race_cannot_be_repeated(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("short.yaml").write_text(
+        SCENARIO.replace("region: east, withdraw", "region: west, withdraw"), "utf-8"
+    )
+    assert run_app(["live", "short.yaml", "--repeat", "20"], as_json=False) == 2
+    assert "nothing to repeat" in capsys.readouterr().err
+    assert machine.names == []
+
+
+def test_ctrl_c_while_repeating_keeps_the_designs_that_were_done(machine: Machine) -> None:
+    machine.live["db/serializable, again"] = raises(KeyboardInterrupt())
+    with pytest.raises(SystemExit) as left:
+        run_app(["live", "short.yaml", "--repeat", "20"], as_json=False)
+    assert left.value.code == 130
+    assert len(results()["designs"]) == 3
+    assert list(results()["live"]["agreement"]["designs"]) == ["db/atomic-update"]
+
+
+def test_a_design_that_fails_on_the_model_is_not_repeated(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_on_the_model(design: Any, card: Any, workload: Any, settings: Any) -> History:
+        if card.name == "db/serializable":
+            raise ValueError("a bug of the model")
+        return run_model(design, card, workload, settings)
+
+    monkeypatch.setattr(repeating, "run_model", run_on_the_model)
+    assert run_app(["live", "short.yaml", "--repeat", "20"], as_json=False) == 0
+    assert list(results()["live"]["agreement"]["designs"]) == ["db/atomic-update", "db/select-then-update"]

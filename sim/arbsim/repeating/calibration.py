@@ -37,7 +37,7 @@ _WARM_UP = 10
 _EVERY_NS = 100_000_000
 """Probes are between one and two of these apart, so that they meet MirrorMaker at every point of its polls."""
 
-_QUESTIONS = 41
+_QUESTIONS = 21
 _PROBES = "probes"
 _GAPS = purpose("repeating/probes")
 

@@ -1,0 +1,56 @@
+"""A race repeated on real servers and on the model, at gaps where neither speed nor chance decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from arbsim.audit import broken_accounts
+from arbsim.history import History
+from arbsim.live import as_the_servers
+from arbsim.model import Workload
+from arbsim.repeating.calibration import calibrate
+from arbsim.repeating.pairs import race_of, repeated, unanswered
+from arbsim.runner import card_of, designs_of
+from arbsim.worlds.virtual.world import run_design as run_model
+from tests.live.stack import Live
+
+MS = 1_000_000
+FAR_MS = 700
+PROBES = 10
+
+
+@pytest.mark.parametrize(("name", "meeting_ms"), [("bus/regional-deltas", 0), ("db/select-then-update", 160)])
+def test_servers_and_model_break_the_same_repetitions(name: str, meeting_ms: int, kafka: Live) -> None:
+    """Where the two operations meet a naive design breaks each time; far apart it never does."""
+    race = race_of(kafka.workload)
+    gaps_ns = [gap_ms * MS for gap_ms in (meeting_ms, FAR_MS, meeting_ms)]
+    workload = repeated(race, gaps_ns, 2 * FAR_MS * MS)
+    design = designs_of(kafka.scenario, [name])[name]
+    live = kafka.run(name, workload)
+    model = run_model(design, card_of(name, design), workload, as_the_servers(kafka.settings))
+    assert unanswered(live) == set()
+    assert broken_accounts(live) == broken_accounts(model) == {1, 3}
+
+
+def test_probes_measure_the_links_and_mirror_maker(kafka: Live) -> None:
+    def live(name: str, design: Any, workload: Workload) -> History:
+        return kafka.run_design(design, name, workload)
+
+    settings = as_the_servers(kafka.settings)
+    told, found = calibrate(settings, kafka.stack.servers, mirrored=True, live=live, each_way=PROBES)
+    wide = settings.round_trip_ns["west", "east"]
+    assert {(one.region, one.server) for one in found.links} == {
+        (region, server) for region in ("east", "west") for server in ("database", "Kafka east", "Kafka west")
+    }
+    assert (
+        told.round_trip_ns["west", "east"] > 0.9 * wide
+    )  # the link holds messages back, whatever the machine does
+    assert told.round_trip_ns["east", "east"] < wide
+    flows = {(one.source, one.target): one for one in found.flows}
+    assert {place: one.probes for place, one in flows.items()} == dict.fromkeys(
+        [("east", "east"), ("west", "west"), ("east", "west"), ("west", "east")], PROBES
+    )
+    assert min(flows["east", "west"].p50_ms, flows["west", "east"].p50_ms) > 0.45 * wide / MS
+    assert set(found.parameters_ms) == {"kafka.append", "kafka.mirror_lag"}
