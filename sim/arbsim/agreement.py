@@ -53,9 +53,10 @@ class LinkDelay(Part):
 
 
 class FlowDelay(Part):
-    """How long probe records took from a region to itself or to another.
+    """How long probes took from a region to itself, to another, or to the database.
 
-    To itself: from the send to the broker's answer. To another: from that answer through MirrorMaker to a consumer.
+    To itself: from the send of a record to the broker's answer. To another: from that answer through MirrorMaker to a
+    consumer there. To the database: a transaction of two statements.
     """
 
     source: str
@@ -66,7 +67,7 @@ class FlowDelay(Part):
     p90_ms: Milliseconds
     p99_ms: Milliseconds
     modelled_ms: Milliseconds = Field(
-        description="the mean of the same probes on the model, told the links (and for copies the append) alone"
+        description="the mean of the same probes on the model, told the links (for copies the append, too) alone"
     )
 
 

@@ -19,9 +19,9 @@ from arbsim.conform.verify import verify
 from arbsim.delivery import TRIALS, UNDISTURBED, run_trial, stream_facts
 from arbsim.history import History
 from arbsim.model import Workload
-from arbsim.repeating.calibration import Live
 from arbsim.repeating.designs import Repetitions
 from arbsim.repeating.pairs import NothingToRepeat, race_of
+from arbsim.repeating.probes import Live
 from arbsim.results import DesignResult, FamilyFacts, LiveFacts, ServerFacts, Simulated, StreamFacts
 from arbsim.runner import DesignFailed, Judged, Run, card_of, designs_failing, facts_of, finish, settings_of
 from arbsim.scenario import Scenario

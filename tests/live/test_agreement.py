@@ -34,12 +34,13 @@ def test_servers_and_model_break_the_same_repetitions(name: str, meeting_ms: int
     assert broken_accounts(live) == broken_accounts(model) == {1, 3}
 
 
-def test_probes_measure_the_links_and_mirror_maker(kafka: Live) -> None:
+def test_probes_measure_links_servers_and_mirror_maker(kafka: Live) -> None:
     def live(name: str, design: Any, workload: Workload) -> History:
         return kafka.run_design(design, name, workload)
 
     settings = as_the_servers(kafka.settings)
-    told, found = calibrate(settings, kafka.stack.servers, mirrored=True, live=live, each_way=PROBES)
+    designs = designs_of(kafka.scenario, ["bus/regional-deltas", "db/atomic-update"])
+    told, found = calibrate(settings, kafka.stack.servers, designs, live, each_way=PROBES)
     wide = settings.round_trip_ns["west", "east"]
     assert {(one.region, one.server) for one in found.links} == {
         (region, server) for region in ("east", "west") for server in ("database", "Kafka east", "Kafka west")
@@ -50,7 +51,16 @@ def test_probes_measure_the_links_and_mirror_maker(kafka: Live) -> None:
     assert told.round_trip_ns["east", "east"] < wide
     flows = {(one.source, one.target): one for one in found.flows}
     assert {place: one.probes for place, one in flows.items()} == dict.fromkeys(
-        [("east", "east"), ("west", "west"), ("east", "west"), ("west", "east")], PROBES
+        [
+            ("east", "database"),
+            ("west", "database"),
+            ("east", "east"),
+            ("west", "west"),
+            ("east", "west"),
+            ("west", "east"),
+        ],
+        PROBES,
     )
+    assert flows["west", "database"].p50_ms > 3.5 * wide / MS  # BEGIN, two statements, COMMIT
     assert min(flows["east", "west"].p50_ms, flows["west", "east"].p50_ms) > 0.45 * wide / MS
-    assert set(found.parameters_ms) == {"kafka.append", "kafka.mirror_lag"}
+    assert set(found.parameters_ms) == {"database.statement", "kafka.append", "kafka.mirror_lag"}

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from arbsim.history import History
 from arbsim.model import Workload
-from arbsim.repeating.calibration import Trip, measure_flows, told_links
+from arbsim.repeating.calibration import Trip, told_links
+from arbsim.repeating.probes import measure_database, measure_kafka
 from arbsim.runner import card_of
 from arbsim.worlds.api import Design
 from arbsim.worlds.virtual.world import run_design
@@ -19,7 +20,7 @@ def test_the_lag_and_the_append_of_the_servers_are_found_from_the_probes() -> No
     def live(name: str, design: Design, workload: Workload) -> History:
         return run_design(design, card_of(name, design), workload, servers)
 
-    told, flows = measure_flows(SETTINGS, live, each_way=40)
+    told, flows = measure_kafka(SETTINGS, live, each_way=40)
     assert abs(told.kafka.append_ns - 2 * MS) < MS / 10
     assert abs(told.kafka.mirror_lag_ns - 25 * MS) < MS
     assert [(one.source, one.target, one.probes) for one in flows] == [
@@ -31,6 +32,21 @@ def test_the_lag_and_the_append_of_the_servers_are_found_from_the_probes() -> No
     for one in flows:
         assert one.modelled_ms < one.p50_ms <= one.p90_ms <= one.p99_ms
     assert replace(told, kafka=SETTINGS.kafka) == SETTINGS
+
+
+def test_what_a_statement_takes_is_found_from_transactions() -> None:
+    servers = replace(SETTINGS, database=replace(SETTINGS.database, statement_ns=7 * MS))
+
+    def live(name: str, design: Design, workload: Workload) -> History:
+        return run_design(design, card_of(name, design), workload, servers)
+
+    told, flows = measure_database(SETTINGS, live, each_way=20)
+    assert abs(told.database.statement_ns - 7 * MS) < MS / 10
+    assert [(one.source, one.target, one.probes) for one in flows] == [
+        ("east", "database", 20),
+        ("west", "database", 20),
+    ]
+    assert replace(told, database=SETTINGS.database) == SETTINGS
 
 
 def test_links_are_told_as_measured_in_both_directions_without_the_jitter_that_the_model_draws() -> None:

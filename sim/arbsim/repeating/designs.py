@@ -9,8 +9,9 @@ from arbsim.agreement import Agreement, Agreements, Calibration
 from arbsim.compare import operation_row
 from arbsim.history import History
 from arbsim.model import Workload
-from arbsim.repeating.calibration import Live, calibrate
+from arbsim.repeating.calibration import calibrate
 from arbsim.repeating.pairs import Race
+from arbsim.repeating.probes import Live
 from arbsim.repeating.run import repeat
 from arbsim.runner import card_of
 from arbsim.worlds.api import Design
@@ -35,9 +36,8 @@ class Repetitions:
         self, designs: Mapping[str, Design], servers: Servers, waiting_for: Callable[[str], None]
     ) -> None:
         """Calibrate, then repeat the race through each design; one that fails on the model is left out."""
-        waiting_for("the delays of the links and of MirrorMaker")
-        mirrored = any(topic.mirrored for design in designs.values() for topic in design.resources().topics)
-        settings, self._calibration = calibrate(self._settings, servers, mirrored, self._live)
+        waiting_for("the delays of links and servers")
+        settings, self._calibration = calibrate(self._settings, servers, designs, self._live)
         for name, design in designs.items():
             waiting_for(f"{name}, {self._count} repetitions")
             with suppress(_FailedOnTheModel):

@@ -50,8 +50,8 @@ def calibrated(found: Agreements) -> str:
         "The model's delays were measured before, never fitted to a rate: a link's round trip is what a question takes"
         " longer over the link than past it"
         + (
-            "; probe records took so much longer on the servers than on the model with these links, on average, that"
-            f" it was told {told}."
+            "; probes took so much longer on the servers than on the model with these links, on average, that it was"
+            f" told {told}."
             if told
             else "."
         )
