@@ -48,7 +48,7 @@ class LinkDelay(Part):
     server: str
     round_trip_ms: Milliseconds
     measured_ms: Milliseconds = Field(
-        description="the median answer over the link, less that of the same question past it"
+        description="the quickest answer over the link, less that to the same question past it"
     )
 
 

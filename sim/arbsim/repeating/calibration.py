@@ -1,6 +1,7 @@
 """Measures the delays that the simulation is told: of the links, the servers and MirrorMaker. It never looks at a rate.
 
-A link's round trip is what a question takes longer over the link than past it; the rest is measured with probes.
+A link's round trip is what a question takes longer over the link than past it, at the least; everything else, the work
+of the servers and of this machine, is measured with probes.
 """
 
 from __future__ import annotations
@@ -72,29 +73,25 @@ async def _kafka(stack: AsyncExitStack, address: str) -> Ask:
 
 
 async def _longer_ns(over: Ask, past: Ask) -> int:
-    """How much longer an answer takes over a link than past it: medians, of questions that are asked in turn."""
-    times: tuple[list[int], list[int]] = ([], [])
-    for _ in range(_QUESTIONS):
-        for ask, taken in zip((over, past), times, strict=True):
+    """How much longer an answer takes over a link than past it, where nothing else is in the way: the least of each."""
+    least = []
+    for ask in (over, past):
+        times = []
+        for _ in range(_QUESTIONS):
             began = time.perf_counter_ns()
             await ask()
-            taken.append(time.perf_counter_ns() - began)
-    # The first answer of a connection prepares the others.
-    medians = [statistics.median(taken[1:]) for taken in times]
-    return max(0, round(medians[0] - medians[1]))
+            times.append(time.perf_counter_ns() - began)
+        least.append(min(times))
+    return max(0, least[0] - least[1])
 
 
 def told_links(settings: Settings, trips: list[Trip]) -> Settings:
-    """Return the model's settings with the links as they were measured: the mean of all that were, both ways.
-
-    A trip's jitter is part of what was measured, and is drawn by the model again: its mean is taken away.
-    """
+    """Return the model's settings with the links as they were measured: the mean of all that were, both ways."""
     told = dict(settings.round_trip_ns)
     for pair in settings.round_trip_ns:
         measured = [trip.round_trip_ns for trip in trips if {trip.region, trip.place} == set(pair)]
         if measured:
-            jitter = settings.jitter_ppm / 2e6 if len(set(pair)) > 1 else 0.0
-            told[pair] = round(statistics.mean(measured) / (1 + jitter))
+            told[pair] = round(statistics.mean(measured))
     return replace(settings, round_trip_ns=told)
 
 

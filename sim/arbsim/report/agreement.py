@@ -48,7 +48,7 @@ def calibrated(found: Agreements) -> str:
     )
     return (
         "The model's delays were measured before, never fitted to a rate: a link's round trip is what a question takes"
-        " longer over the link than past it"
+        " longer over the link than past it, by the quickest answers"
         + (
             "; probes took so much longer on the servers than on the model with these links, on average, that it was"
             f" told {told}."
