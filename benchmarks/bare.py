@@ -1,6 +1,6 @@
 """Bare aiokafka loops with the traffic of the bus designs: what a client sends and what a service does per command.
 
-They decide nothing, keep nothing and note nothing. Records are as long as the designs' ones.
+Messages are the designs' own, and so is the rule; balances are in a plain dictionary. Nothing is noted.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,15 +20,13 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import TopicPartition
 
 from arbsim.designs.database import OVERWRITE, SELECT, WITHDRAW
+from arbsim.designs.messages import allows, command, key_of, pack, reply, to_operation, unpack
 from arbsim.designs.shared_table_atomic import CLAIM
+from arbsim.model import Operation
 
 Shape = Literal["decide", "table", "table-atomic", "transactions", "fold"]
 
-COMMAND = b'{"account":123,"amount":"0.01","kind":"withdraw","op":1234,"region":"east"}'
-CHANGE = b'{"account":123,"delta":"-0.01","op":1234}'
-REPLY = b'{"accepted":true,"balance":"999999.99"}'
 PARTITIONS = 4
-AMOUNT = Decimal("0.01")
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,8 @@ class Bare:
     """One bare run: what the service does, and how the servers are reached."""
 
     shape: Shape
-    operations: int
-    accounts: int
+    operations: Sequence[Operation]
+    balance: Decimal
     broker: str
     prefix: str
     pool: dict[str, Any]
@@ -114,12 +112,11 @@ async def _ask(bare: Bare, producer: AIOKafkaProducer, replies: AIOKafkaConsumer
     commands, answered = bare.topic("commands"), 0
     began = time.perf_counter()
     async with asyncio.TaskGroup() as tasks:
-        for number in range(bare.operations):
-            key = b"%d" % (1 + number % bare.accounts)
-            tasks.create_task(producer.send_and_wait(commands, COMMAND, key=key))
-        while answered < bare.operations:
+        for op in bare.operations:
+            tasks.create_task(producer.send_and_wait(commands, command(op), key=key_of(op.account)))
+        while answered < len(bare.operations):
             for batch in (await replies.getmany(timeout_ms=1000)).values():
-                answered += len(batch)
+                answered += sum(unpack(record.value)["accepted"] for record in batch)
     return time.perf_counter() - began
 
 
@@ -130,18 +127,36 @@ def _serve(bare: Bare, ready: Any) -> None:
     asyncio.run(_SERVICES[bare.shape](bare, ready))
 
 
+class _Balances:
+    """What a service knows, and how it decides."""
+
+    def __init__(self, bare: Bare) -> None:
+        self._opening = bare.balance
+        self._balances: dict[int, Decimal] = {}
+
+    def decide(self, op: Operation) -> tuple[bytes, bytes]:
+        """The change and the reply to send for an accepted withdrawal."""
+        balance = self._balances.get(op.account, self._opening)
+        assert allows(op, balance)
+        balance = self._balances[op.account] = balance - op.amount
+        change = pack({"op": op.id, "account": op.account, "balance": str(balance)})
+        return change, reply(True, balance)
+
+
 async def _decide(bare: Bare, ready: Any) -> None:
     """A change and a reply for each command, all of a batch acknowledged before the commit."""
     async with AsyncExitStack() as stack:
-        producer = await bare.producer(stack)
+        producer, balances = await bare.producer(stack), _Balances(bare)
         consumer = await bare.consumer(stack, "commands", "decider")
         ready.set()
         while True:
             for batch in (await consumer.getmany(timeout_ms=1000)).values():
                 written = []
                 for record in batch:
-                    written.append(await producer.send(bare.topic("changes"), CHANGE, key=record.key))
-                    written.append(await producer.send(bare.topic("replies"), REPLY, key=record.key))
+                    op = to_operation(record.value)
+                    change, answer = balances.decide(op)
+                    written.append(await producer.send(bare.topic("changes"), change, key=key_of(op.account)))
+                    written.append(await producer.send(bare.topic("replies"), answer, key=key_of(op.id)))
                 for acknowledged in written:
                     await acknowledged
                 await consumer.commit()
@@ -150,18 +165,21 @@ async def _decide(bare: Bare, ready: Any) -> None:
 async def _fold(bare: Bare, ready: Any) -> None:
     """A reply for each command; nothing is waited for, nothing committed."""
     async with AsyncExitStack() as stack:
-        producer = await bare.producer(stack)
+        producer, balances = await bare.producer(stack), _Balances(bare)
         consumer = await bare.consumer(stack, "commands", None)
         ready.set()
         while True:
             for batch in (await consumer.getmany(timeout_ms=1000)).values():
                 for record in batch:
-                    await producer.send(bare.topic("replies"), REPLY, key=record.key)
+                    op = to_operation(record.value)
+                    _, answer = balances.decide(op)
+                    await producer.send(bare.topic("replies"), answer, key=key_of(op.id))
 
 
 async def _transactions(bare: Bare, ready: Any) -> None:
     """A member for each partition; a change and a reply for each command, a transaction for each batch."""
     async with AsyncExitStack() as stack:
+        balances = _Balances(bare)
         producers = {
             number: await bare.producer(stack, bare.topic(f"writer-{number}")) for number in range(PARTITIONS)
         }
@@ -170,10 +188,12 @@ async def _transactions(bare: Bare, ready: Any) -> None:
             producer = producers[place.partition]
             async with producer.transaction():
                 for record in batch:
+                    op = to_operation(record.value)
+                    change, answer = balances.decide(op)
                     await producer.send(
-                        bare.topic("changes"), CHANGE, key=record.key, partition=place.partition
+                        bare.topic("changes"), change, key=key_of(op.account), partition=place.partition
                     )
-                    await producer.send(bare.topic("replies"), REPLY, key=record.key)
+                    await producer.send(bare.topic("replies"), answer, key=key_of(op.id))
                 await producer.send_offsets_to_transaction(
                     {place: batch[-1].offset + 1}, bare.topic("writers")
                 )
@@ -196,9 +216,10 @@ async def _transactions(bare: Bare, ready: Any) -> None:
 async def _table(bare: Bare, ready: Any) -> None:
     """A SELECT and an UPDATE, each by itself, and a reply for each command; accounts side by side."""
 
-    async def statements(connection: asyncpg.Connection, account: int, _: int) -> None:
-        balance = await connection.fetchval(SELECT, account)
-        await connection.execute(OVERWRITE, balance - AMOUNT, account)
+    async def statements(connection: asyncpg.Connection, op: Operation) -> Decimal:
+        balance: Decimal = await connection.fetchval(SELECT, op.account) - op.amount
+        await connection.execute(OVERWRITE, balance, op.account)
+        return balance
 
     await _with_table(bare, ready, statements)
 
@@ -206,16 +227,17 @@ async def _table(bare: Bare, ready: Any) -> None:
 async def _table_atomic(bare: Bare, ready: Any) -> None:
     """The same with one transaction: the operation's id, then the predicate UPDATE."""
 
-    async def statements(connection: asyncpg.Connection, account: int, number: int) -> None:
+    async def statements(connection: asyncpg.Connection, op: Operation) -> Decimal:
         async with connection.transaction(isolation="read_committed"):
-            await connection.fetchval(CLAIM, number)
-            await connection.fetchval(WITHDRAW, AMOUNT, account)
+            await connection.fetchval(CLAIM, op.id)
+            balance: Decimal = await connection.fetchval(WITHDRAW, op.amount, op.account)
+            return balance
 
     await _with_table(bare, ready, statements)
 
 
 async def _with_table(
-    bare: Bare, ready: Any, statements: Callable[[asyncpg.Connection, int, int], Awaitable[None]]
+    bare: Bare, ready: Any, statements: Callable[[asyncpg.Connection, Operation], Awaitable[Decimal]]
 ) -> None:
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(asyncpg.create_pool(**bare.pool, reset=_keep))
@@ -223,19 +245,20 @@ async def _with_table(
         consumer = await bare.consumer(stack, "commands", "decider")
         ready.set()
 
-        async def of_account(records: list[Any]) -> None:
-            for record in records:
+        async def of_account(operations: list[Operation]) -> None:
+            for op in operations:
                 async with pool.acquire() as connection:
-                    await statements(connection, int(record.key), record.offset)
-                await producer.send_and_wait(bare.topic("replies"), REPLY, key=record.key)
+                    balance = await statements(connection, op)
+                await producer.send_and_wait(bare.topic("replies"), reply(True, balance), key=key_of(op.id))
 
         while True:
             batches = await consumer.getmany(timeout_ms=1000)
-            by_account: dict[bytes, list[Any]] = {}
+            by_account: dict[int, list[Operation]] = {}
             for batch in batches.values():
                 for record in batch:
-                    by_account.setdefault(record.key, []).append(record)
-            await asyncio.gather(*(of_account(records) for records in by_account.values()))
+                    op = to_operation(record.value)
+                    by_account.setdefault(op.account, []).append(op)
+            await asyncio.gather(*map(of_account, by_account.values()))
             if batches:
                 await consumer.commit()
 

@@ -1,9 +1,9 @@
 """arbsim's live path beside bare loops: the same pool or producers, the same statements or records, the same relays.
 
 One region, so that both do the same work: every client stands half a millisecond from the servers. All operations are
-asked for at once, and what is compared is how many are done a second. A bare loop has no log, no trigger, no judge; its
-statements and the size of its records are those of the design. Who goes first changes from round to round, and the
-figure is the median of the rounds' ratios.
+asked for at once, and what is compared is how many are done a second. A bare loop has the design's statements or
+messages, but no log, no trigger and no names of a run. Who goes first changes from round to round, and the figure is
+the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -152,20 +152,18 @@ class _Bench:
 
     def live_path(self, name: str, design: Design) -> float:
         """Seconds from the first question to the last answer, through arbsim."""
-        operations = [
-            Operation(number, 0, "east", Kind.WITHDRAW, self._account(number), 1)
-            for number in range(1, self.operations + 1)
-        ]
-        workload = Workload(operations, dict.fromkeys(range(1, ACCOUNTS + 1), CENTS))
+        workload = Workload(self._operations(), dict.fromkeys(range(1, ACCOUNTS + 1), CENTS))
         run = f"arbsim_bench_{os.getpid()}_{next(_RUNS)}"
         history = run_design(design, card_of(name, design), workload, self.settings, self.stack.servers, run)
         answers = list(history.answers())
         assert all(answer.fate is Fate.ACCEPTED for answer in answers)
         return max(answer.answered_ns for answer in answers) / 1e9
 
-    @staticmethod
-    def _account(number: int) -> int:
-        return 1 + number % ACCOUNTS
+    def _operations(self) -> list[Operation]:
+        return [
+            Operation(number, 0, "east", Kind.WITHDRAW, 1 + number % ACCOUNTS, 1)
+            for number in range(1, self.operations + 1)
+        ]
 
     # -- bare loops --------------------------------------------------------------------------------
 
@@ -194,10 +192,11 @@ class _Bench:
                         continue
 
             await asyncio.gather(*map(one, range(1, POOL + 1)))  # every connection prepares its statements
+            operations = self._operations()
             began = time.perf_counter()
             async with asyncio.TaskGroup() as tasks:
-                for number in range(self.operations):
-                    tasks.create_task(one(self._account(number)))
+                for op in operations:
+                    tasks.create_task(one(op.account))
             return time.perf_counter() - began
 
     def _bare_pool(self) -> Any:
@@ -234,8 +233,8 @@ class _Bench:
         database = servers.database_from("east")
         bare = Bare(
             shape=shape,
-            operations=self.operations,
-            accounts=ACCOUNTS,
+            operations=self._operations(),
+            balance=Decimal(CENTS) / 100,
             broker=f"127.0.0.1:{servers.links.port('east', 'Kafka east')}",
             prefix=f"bare-{os.getpid()}-{next(_RUNS)}",
             pool={
