@@ -65,21 +65,30 @@ def local_stack(
     java, no_kafka = _java(needs)
     with ExitStack() as stack:
         folder = stack.enter_context(locked_folder(_PREFIX))
-        brokers = _brokers(settings.regions, folder) if java is not None else {}
         # Ports must be known before the relay, and the relay's before the brokers: they advertise it.
-        postgres = EmbeddedPostgres(_postgres_options(settings))
-        ports = {server_name(name): broker for name, broker in brokers.items()}
-        waiting_for("PostgreSQL")
-        stack.enter_context(postgres)
+        own_port, *ports = free_ports(1 + _ports_of_brokers(settings.regions))
+        brokers = _brokers(settings.regions, folder, ports) if java is not None else {}
+        postgres = EmbeddedPostgres(_postgres_options(settings), own_port)
         database = DatabaseServer(
             postgres.host, postgres.port, postgres.user, postgres.database, postgres.password
         )
         waiting_for("the links between the regions")
-        links = stack.enter_context(_links(settings, database, ports, folder))
-        facts: list[ServerFacts] = []
-        children = [postgres.child, links.child]
+        links = stack.enter_context(
+            _links(
+                settings, database, {server_name(name): broker for name, broker in brokers.items()}, folder
+            )
+        )
         if java is not None:
-            children += _start_kafka(stack, java, brokers, settings, links, folder, needs, waiting_for)
+            _start_brokers(stack, java, brokers, settings, links)
+        waiting_for("PostgreSQL")  # the brokers come up meanwhile
+        stack.enter_context(postgres)
+        children = [postgres.child, links.child]
+        facts: list[ServerFacts] = []
+        if java is not None:
+            waiting_for("Kafka")
+            asyncio.run(_all_ready(brokers))
+            children += [broker.child for broker in brokers.values()]
+            children += _start_mirroring(stack, java, brokers, settings, links, folder, needs)
             facts += _facts_of_kafka(brokers, settings, java, needs)
         kafka = {name: broker.address for name, broker in brokers.items()} or None
 
@@ -102,7 +111,7 @@ def train(waiting_for: Callable[[str], None]) -> None:
     regions = ("east", "west")
     with ExitStack() as stack:
         folder = stack.enter_context(locked_folder(_PREFIX))
-        brokers = _brokers(regions, folder)
+        brokers = _brokers(regions, folder, free_ports(_ports_of_brokers(regions)))
         waiting_for("Starting and stopping Kafka, MirrorMaker and Connect once")
         for place, broker in enumerate(brokers.values()):
             ports = {region: broker.port_for(region) for region in regions}
@@ -179,9 +188,12 @@ def _links(
 # -- Kafka ---------------------------------------------------------------------------------------------
 
 
-def _brokers(regions: Sequence[str], folder: Path) -> dict[str, Broker]:
+def _ports_of_brokers(regions: Sequence[str]) -> int:
+    return (2 + len(regions)) * len(regions)
+
+
+def _brokers(regions: Sequence[str], folder: Path, ports: Sequence[int]) -> dict[str, Broker]:
     each = 2 + len(regions)
-    ports = free_ports(each * len(regions))
     return {
         region: Broker(
             region, folder / f"broker-{number}", ports[number * each : (number + 1) * each], regions
@@ -190,7 +202,17 @@ def _brokers(regions: Sequence[str], folder: Path) -> dict[str, Broker]:
     }
 
 
-def _start_kafka(
+def _start_brokers(
+    stack: ExitStack, java: Java, brokers: Mapping[str, Broker], settings: Settings, links: Links
+) -> None:
+    """Start all of them at once, and wait for none."""
+    for broker in brokers.values():
+        ports = {region: links.port(region, server_name(broker.region)) for region in settings.regions}
+        broker.start(java, ports, train=False)
+        stack.callback(broker.child.kill)
+
+
+def _start_mirroring(
     stack: ExitStack,
     java: Java,
     brokers: Mapping[str, Broker],
@@ -198,29 +220,20 @@ def _start_kafka(
     links: Links,
     folder: Path,
     needs: Sequence[Resources],
-    waiting_for: Callable[[str], None],
 ) -> list[Child]:
-    """Start all brokers at once, then MirrorMaker where a topic is to be mirrored. Return the processes."""
-    for broker in brokers.values():
-        ports = {region: links.port(region, server_name(broker.region)) for region in settings.regions}
-        broker.start(java, ports, train=False)
-        stack.callback(broker.child.kill)
-    waiting_for("Kafka")
-    asyncio.run(_all_ready(brokers))
-    children = [broker.child for broker in brokers.values()]
-    if _mirrors(needs):
-        sources = dict.fromkeys((*settings.client_regions, settings.kafka_leader))
-        flows = [
-            Flow(source, target, f"127.0.0.1:{links.port(target, server_name(source))}")
-            for source in sources
-            for target in settings.regions
-            if source != target
-        ]
-        if flows:
-            mirror = start_mirror_maker(java, brokers, flows, folder / "mirror", train=False)
-            stack.callback(mirror.kill)
-            children.append(mirror)
-    return children
+    """Start MirrorMaker where a topic is to be mirrored to somewhere. Return its process."""
+    sources = dict.fromkeys((*settings.client_regions, settings.kafka_leader))
+    flows = [
+        Flow(source, target, f"127.0.0.1:{links.port(target, server_name(source))}")
+        for source in sources
+        for target in settings.regions
+        if source != target
+    ]
+    if not flows or not _mirrors(needs):
+        return []
+    mirror = start_mirror_maker(java, brokers, flows, folder / "mirror", train=False)
+    stack.callback(mirror.kill)
+    return [mirror]
 
 
 def _mirrors(needs: Sequence[Resources]) -> bool:
@@ -303,7 +316,8 @@ async def _facts_of_database(
         else None
     )
     facts = ServerFacts(name=DATABASE, product=product, version=version, stands_for=stands_for, settings=told)
-    return facts, tuple([await _measure(servers, region, settings) for region in settings.regions])
+    measured = await asyncio.gather(*(_measure(servers, region, settings) for region in settings.regions))
+    return facts, tuple(measured)
 
 
 async def _measure(servers: Servers, region: str, settings: Settings) -> LinkFacts:

@@ -62,10 +62,12 @@ class EmbeddedPostgres:
     database = "postgres"
     host = "127.0.0.1"
 
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None, port: int | None = None) -> None:
+        """``port``: the one that it must have; a free one where there is none."""
         self.settings = {**_SETTINGS, **(settings or {})}
         self.password = secrets.token_urlsafe(16)
-        self.port = 0
+        self.port = port or 0
+        self._must_have_port = port is not None
         self._child: Child | None = None
         self._stack = ExitStack()
 
@@ -104,8 +106,9 @@ class EmbeddedPostgres:
         try:
             self._make(programs, self._stack.enter_context(locked_folder(PREFIX, _base())))
             for attempt in (1, 2, 3):  # between looking for a free port and using it, another may take it
-                self.port = free_ports(1)[0]
-                if self._serve(last=attempt == 3):
+                if not self._must_have_port:
+                    self.port = free_ports(1)[0]
+                if self._serve(last=self._must_have_port or attempt == 3):
                     return
         except BaseException:
             self.stop()
