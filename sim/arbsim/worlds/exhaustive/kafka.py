@@ -238,7 +238,7 @@ class _Mirror:
             if steps is not None:
                 steps.appended(self._target.leader, [copy])
 
-        Timer(kernel, self._channel.delay_ns(kernel.trace)).callbacks.append(arrived)
+        Timer(kernel, self._channel.delay_ns(kernel.trace), arrived)
 
 
 @dataclass(slots=True)

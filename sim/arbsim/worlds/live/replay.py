@@ -30,19 +30,6 @@ DATABASE = "database"
 class _Moment(Kernel):
     """A kernel that stands still: the time and the trace of one event of a history that is written afterwards."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._told = Trace(0)
-
-    @property
-    def trace(self) -> Trace:
-        """The trace of the event."""
-        return self._told
-
-    @trace.setter
-    def trace(self, trace: Trace) -> None:
-        self._told = trace
-
     def move_to(self, time_ns: int) -> None:
         """Go on to the time of the next event."""
         self._now = time_ns

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
+from heapq import heappop
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -74,6 +75,8 @@ class Kernel(simpy.Environment):
         super().__init__(initial_time=0)
         self.idle_timers = 0
         self._no_trace = Trace(0)
+        self.trace = self._no_trace
+        """What the running task works on; operation 0 where no task runs."""
         self.steps: StepRecorder | None = None
         """Who wants to know what happens step by step; None in an ordinary run."""
 
@@ -81,12 +84,6 @@ class Kernel(simpy.Environment):
     def now_ns(self) -> int:
         """Virtual time since the start, in nanoseconds."""
         return self._now  # type: ignore[return-value]
-
-    @property
-    def trace(self) -> Trace:
-        """The trace of the running task; operation 0 where there is none."""
-        task = self._active_proc
-        return task.trace if isinstance(task, Task) else self._no_trace
 
     @property
     def task(self) -> Task[Any]:
@@ -152,25 +149,29 @@ class Kernel(simpy.Environment):
 
     def run_until_quiet(self, horizon_ns: int) -> bool:
         """Run until only idle timers are left, or until ``horizon_ns``. Return whether it became quiet."""
-        queue, step = self._queue, self.step
+        queue = self._queue
         while len(queue) > self.idle_timers:
             if queue[0][0] > horizon_ns:
                 return False
-            step()
+            # SimPy's step, without a call for each event.
+            self._now, _, _, event = heappop(queue)
+            callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+            for callback in callbacks:
+                callback(event)
         return True
 
 
 class Timer(Event, Awaitable[None]):
-    """A span of virtual time. Most events are timers, so this is kept short."""
+    """A span of virtual time; ``then`` is called at its end. Most events are timers, so this is kept short."""
 
     _ok = True
     _value = None
 
-    def __init__(self, kernel: Kernel, delay_ns: int) -> None:
+    def __init__(self, kernel: Kernel, delay_ns: int, then: Callable[[Event], None] | None = None) -> None:
         if delay_ns < 0:
             raise ValueError(f"a delay of {delay_ns} ns is negative")
         self.env = kernel
-        self.callbacks = []
+        self.callbacks = [] if then is None else [then]
         kernel.schedule(self, NORMAL, delay_ns)
 
     def __await__(self) -> Generator[Any, Any, None]:
@@ -237,7 +238,7 @@ class Task(simpy.Process, Awaitable[T], Generic[T]):
         kernel = self.env
         coroutine = self._generator
         awaited: Any  # which may be no event at all
-        kernel._active_proc = self
+        kernel._active_proc, kernel.trace = self, self.trace
         try:
             while True:
                 if event._ok:
@@ -258,7 +259,7 @@ class Task(simpy.Process, Awaitable[T], Generic[T]):
         except Exception as error:
             self._finish(Raised(error))
         finally:
-            kernel._active_proc = None
+            kernel._active_proc, kernel.trace = None, kernel._no_trace
 
     def _finish(self, value: Any) -> None:
         self._target = None  # type: ignore[assignment]
@@ -267,6 +268,12 @@ class Task(simpy.Process, Awaitable[T], Generic[T]):
             self._ok, self._value = True, value
             raise TaskFailed from value.error
         self.succeed(value)
+
+    def work_on(self, trace: Trace) -> None:
+        """Let the task work on something else from now on."""
+        self.trace = trace
+        if self.env._active_proc is self:
+            self.env.trace = trace
 
     def close(self) -> None:
         """End the task without running it further; clean-up code that awaits is cut short."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 
 from arbsim.history import BLIND, OPENING, EffectKind, History
@@ -37,19 +35,11 @@ class Recorder:
         """What a clock shows, in nanoseconds since the workload began (see the kernel)."""
         return self.kernel.clock_ns(order_only=order_only) - self.start_ns
 
-    @contextmanager
-    def working_on(self, operation: int, salt: int, own_order: int | None) -> Iterator[None]:
+    def working_on(self, operation: int, salt: int, own_order: int | None) -> WorkingOn:
         """Let the running task work on an operation; note what it decided on when it is done."""
-        task = self.kernel.task
-        outer = task.trace
-        trace = task.trace = Trace(operation, salt)
         if own_order is not None and operation:
             self.history.place(operation, own_order)
-        try:
-            yield
-        finally:
-            task.trace = outer
-            self.decided(trace)
+        return WorkingOn(self, Trace(operation, salt))
 
     def decided(self, trace: Trace) -> None:
         """Write what the operation decided on; the first part of a design to decide is the one that counts."""
@@ -88,6 +78,25 @@ class Recorder:
         if self.kernel.steps is not None:
             self.kernel.steps.changed(operation, account, self.history.stores[store], cents, row, kind)
         return row
+
+
+class WorkingOn:
+    """Lets the running task work on an operation for as long as its body runs."""
+
+    __slots__ = ("_outer", "_recorder", "_task", "_trace")
+
+    def __init__(self, recorder: Recorder, trace: Trace) -> None:
+        self._recorder = recorder
+        self._trace = trace
+
+    def __enter__(self) -> None:
+        self._task = task = self._recorder.kernel.task
+        self._outer = task.trace
+        task.work_on(self._trace)
+
+    def __exit__(self, *_: object) -> None:
+        self._task.work_on(self._outer)
+        self._recorder.decided(self._trace)
 
 
 class RegionStore:

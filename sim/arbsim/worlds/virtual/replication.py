@@ -58,7 +58,7 @@ class Replica:
                 target.receive(change, stamp, operation)
 
         lag_ns = self.universe.settings.xcluster_lag_ns
-        Timer(self.universe.kernel, delay_ns + lag_ns).callbacks.append(arrived)
+        Timer(self.universe.kernel, delay_ns + lag_ns, arrived)
 
     def receive(self, change: Change, stamp: _Stamp, operation: int) -> None:
         """Take over a row from another database, unless a later writer has won here already."""

@@ -530,7 +530,7 @@ def test_whatever_the_weather_a_producers_records_stay_in_order(seed: int, pause
     async def send() -> None:
         producer = await bench.kafka("west").producer("stretched", acks="all", enable_idempotence=True)
         for number, pause_ms in enumerate(pauses):
-            bench.kernel.task.trace = Trace(number + 1)
+            bench.kernel.task.work_on(Trace(number + 1))
             await bench.kernel.sleep_ns(pause_ms * MS)
             await producer.send("t", b"%d" % number)
         await producer.flush()

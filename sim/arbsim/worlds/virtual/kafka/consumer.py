@@ -145,7 +145,7 @@ class Consumer:
         self._round += 1
         self._fetching = self._round
         trace = Trace(0, self._salt + (self._round << 24))
-        Timer(self._kernel, self._there.delay_ns(trace)).callbacks.append(_Arrival(self, self._round))
+        Timer(self._kernel, self._there.delay_ns(trace), _Arrival(self, self._round))
 
     def _forget_fetch(self) -> None:
         """What is under way belongs to an older assignment or position."""
@@ -202,7 +202,7 @@ class Consumer:
         if phase_ns < held_ns or cycle_ns == 0:
             self.reached_broker(round_)
         else:
-            Timer(self._kernel, cycle_ns - phase_ns).callbacks.append(_Arrival(self, round_))
+            Timer(self._kernel, cycle_ns - phase_ns, _Arrival(self, round_))
 
     def _collect(self) -> Fetched:
         fetched: Fetched = []
@@ -230,7 +230,7 @@ class Consumer:
                 self._tell_steps(fetched, sent_ns)
                 self._receive(fetched)
 
-        Timer(self._kernel, self._back.delay_ns(trace)).callbacks.append(received)
+        Timer(self._kernel, self._back.delay_ns(trace), received)
 
     def _tell_steps(self, fetched: Fetched, sent_ns: int) -> None:
         steps = self._kernel.steps

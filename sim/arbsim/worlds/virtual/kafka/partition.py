@@ -125,7 +125,7 @@ class Partition:
         # Replicas fetch in order, so a later batch is never complete before an earlier one.
         self._replicated_at_ns = max(self._replicated_at_ns, kernel.now_ns + replication_ns)
         self._on_replicated.append((self.next_offset, then or _nothing))
-        Timer(kernel, self._replicated_at_ns - kernel.now_ns).callbacks.append(self._replicated)
+        Timer(kernel, self._replicated_at_ns - kernel.now_ns, self._replicated)
         return first
 
     def _replicated(self, _: object) -> None:

@@ -142,7 +142,7 @@ class Producer:
             return
         self._lingering = True
         # Records that are sent in the same instant travel together, as in one turn of an event loop.
-        Timer(self._kernel, self._linger_ns).callbacks.append(self._dispatch)
+        Timer(self._kernel, self._linger_ns, self._dispatch)
 
     def _dispatch(self, _: object) -> None:
         self._kernel.touch(self._mark)
@@ -162,7 +162,7 @@ class Producer:
             for partition, batch in batches.items():
                 self._append(partition, batch, trace)
 
-        Timer(self._kernel, delay_ns).callbacks.append(arrived)
+        Timer(self._kernel, delay_ns, arrived)
 
     def _count(self) -> int:
         self._requests += 1
@@ -202,7 +202,7 @@ class Producer:
                 else:
                     self._tell_idle()
 
-        Timer(self._kernel, self._back.delay_ns(trace)).callbacks.append(received)
+        Timer(self._kernel, self._back.delay_ns(trace), received)
 
     def _tell_idle(self) -> None:
         idle, self._idle = self._idle, []
