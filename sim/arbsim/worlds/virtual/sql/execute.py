@@ -45,6 +45,52 @@ class Statement:
         self.reads: list[Version] = []
         self.writes: list[Version] = []
 
+    def directly(self) -> tuple[list[tuple[Any, ...]], int] | None:
+        """Run a statement about one row that is found by its key, where nobody is in the way.
+
+        Most statements are so, and this takes a third of the time of ``run``. It returns the same; None where only
+        ``run`` can, and then nothing has happened yet.
+        """
+        plan, tx, table = self.plan, self.tx, self.table
+        if plan.row_key is None or plan.access.index is None:
+            return None
+        engine = tx.engine
+        serializable = tx.ssi is not None or (engine.yugabyte and tx.effective == SERIALIZABLE)
+        if serializable or tx.read_only or table.predicate_locks:
+            return None
+        env, (column, fn) = self.env, plan.row_key
+        value = fn(None, env)
+        found = table.indexes[plan.access.index].entries.get((value,), ())
+        if len(found) > 1:
+            return None
+        for row in found:
+            version = row.visible(tx, engine.commit_seq if tx.snapshot is None else tx.snapshot)
+            if version is None or version.values[column] != value:
+                continue
+            matches = plan.where is None or plan.where(version.values, env) is True
+            if matches and plan.lock and not _is_free(row, version, tx):
+                return None
+            self.reads.append(version)
+            if matches:
+                return self._do_directly(row, version), 1
+        return [], 0
+
+    def _do_directly(self, row: Row, version: Version) -> list[tuple[Any, ...]]:
+        """Select or update a row that is free."""
+        plan, tx = self.plan, self.tx
+        if isinstance(plan, UpdatePlan):
+            values = self._new_values(plan, version)
+            grant(row, tx, plan.lock)
+            version = self._write(row, version.key, values, False, version, plan.relative)
+        else:
+            if plan.lock:
+                grant(row, tx, plan.lock)
+            if tx.session.trace is not None:
+                tx.engine.note(tx.session.trace, version)
+        rows: list[tuple[Any, ...]] = []
+        self._return(version.values, rows)
+        return rows
+
     def run(self) -> Running:
         """Run to the end; returns the rows (of a SELECT or RETURNING) and the number of rows touched."""
         plan = self.plan
@@ -384,6 +430,14 @@ class Statement:
             if tx.engine.yugabyte:
                 yugabyte.conflict(tx, error)
             raise failure(error.sqlstate, error.message)
+
+
+def _is_free(row: Row, seen: Version, tx: Transaction) -> bool:
+    """Whether the version is the newest, and nobody else has locked the row or waits for it."""
+    if row.current is not seen and row.pending is not seen:
+        return False
+    lockers = row.lockers
+    return tx in lockers and len(lockers) == 1 if lockers else row.queue is None
 
 
 def _command(plan: Plan) -> str:

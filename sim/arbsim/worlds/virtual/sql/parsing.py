@@ -91,6 +91,11 @@ class Query:
         table = target_table(self.node)
         return table_name(table) if table is not None else None
 
+    @cached_property
+    def defines(self) -> bool:
+        """Whether it is CREATE TABLE or DROP TABLE."""
+        return self.node.key in ("create", "drop")
+
 
 Parsed = Begin | End | Savepoint | Show | Accepted | Query
 

@@ -21,7 +21,11 @@ from .whitelist import position_of
 
 @dataclass(slots=True)
 class Plan:
-    """What all statements share. `parameters` are the types of $1, $2, ...; `uses_now` asks for the time."""
+    """What all statements share. `parameters` are the types of $1, $2, ...; `uses_now` asks for the time.
+
+    `lock` is the strength of the lock that it takes on a row, or 0. `row_key` is the column and the value by which a
+    SELECT or an UPDATE finds the one row that it is about, where that is all there is to it.
+    """
 
     schema: Schema | None
     kind: str
@@ -32,6 +36,8 @@ class Plan:
     outputs: tuple[Fn, ...] = ()
     access: Access = field(default_factory=Access)
     where: Fn | None = None
+    lock: int = 0
+    row_key: tuple[int, Fn] | None = None
 
     def arguments(self, args: Sequence[object]) -> tuple[Any, ...]:
         """The Python arguments as values of the parameters' types."""
@@ -50,7 +56,7 @@ class Plan:
 
 @dataclass(slots=True)
 class SelectPlan(Plan):
-    """SELECT; `sort` are (function, descending, nulls first); `lock` is a strength or 0.
+    """SELECT; `sort` are (function, descending, nulls first).
 
     `stops_early`: the scan gives the rows in the order asked for, so a LIMIT ends it.
     """
@@ -59,7 +65,6 @@ class SelectPlan(Plan):
     sort: tuple[tuple[Fn, bool, bool], ...] = ()
     limit: Fn | None = None
     offset: Fn | None = None
-    lock: int = 0
     policy: str = BLOCK
     stops_early: bool = False
 
@@ -74,7 +79,7 @@ class InsertPlan(Plan):
 
 @dataclass(slots=True)
 class UpdatePlan(Plan):
-    """UPDATE; `assignments` are (position, function); `strength` is the lock of a re-check."""
+    """UPDATE; `assignments` are (position, function); one that changes a key takes a stronger lock than `lock`."""
 
     assignments: tuple[tuple[int, Fn], ...] = ()
     touches_key: bool = False
@@ -184,6 +189,8 @@ def _select(node: exp.Select, schema: Schema | None) -> SelectPlan:
         _settle_access(plan, node, compiler, ordered)
         in_order = not terms or (ordered and plan.access.index == 0)
         plan.stops_early = in_order and plan.aggregates is None
+        if plan.stops_early and plan.outputs and plan.limit is None and plan.offset is None:
+            plan.row_key = _row_key(plan.access, schema)
     _finish(plan, compiler)
     return plan
 
@@ -194,6 +201,13 @@ def _settle_access(plan: Plan, node: exp.Expression, compiler: Compiler, ordered
     assert compiler.schema is not None
     plan.access = choose(compiler.schema, where.this if where is not None else None, compiler, ordered)
     compiler.aggregates = aggregates
+
+
+def _row_key(access: Access, schema: Schema) -> tuple[int, Fn] | None:
+    """The column and the value of a look-up by one key of one column."""
+    if access.index is None or access.keys is None or len(access.keys) != 1 or len(access.keys[0]) != 1:
+        return None
+    return schema.uniques[access.index][1][0], access.keys[0][0]
 
 
 def _is_key_order(terms: Sequence[exp.Expression], schema: Schema) -> bool:
@@ -362,7 +376,10 @@ def _update(node: exp.Update, schema: Schema) -> UpdatePlan:
         own[position] = compiler.columns_of(pair.expression)
         assignments.append((position, _value(pair.expression, schema.columns[position], compiler)))
     plan.assignments = tuple(assignments)
+    plan.lock = NO_KEY_UPDATE
     plan.touches_key = any(position in schema.indexed for position in targets)
+    if not plan.touches_key:
+        plan.row_key = _row_key(plan.access, schema)
     plan.relative = _is_relative(own, schema)
     _returning(node, plan, compiler)
     _finish(plan, compiler)

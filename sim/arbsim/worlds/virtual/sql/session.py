@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import yugabyte
 from .errors import DEADLOCK, IN_FAILED_TRANSACTION, Failure, Restart, SqlError, failure, not_supported
@@ -104,10 +104,16 @@ class Session:
         self._waited = False
         self._hold = hold
         statements = parse(sql)
-        if len(statements) == 1 and not isinstance(statements[0].parsed, Query):
-            outcome: Outcome | None = self._close_implicit(self._at_once(statements[0]))
+        outcome: Outcome | None
+        if len(statements) == 1:
+            begun = self._begin_statement(statements[0], args)
+            if isinstance(begun, Run):
+                self._steps = self._rest(begun)
+                outcome = self._advance(None)
+            else:
+                outcome = self._close_implicit(begun)
         else:
-            self._steps = self._text(statements, args)
+            self._steps = self._script(statements, args)
             outcome = self._advance(None)
         if outcome is not None:
             self.engine.settle()
@@ -169,10 +175,9 @@ class Session:
 
     # -- texts and statements ------------------------------------------------------------------
 
-    def _text(self, statements: Sequence[Text], args: Sequence[object]) -> Generator[Waiter, None, Outcome]:
-        if len(statements) != 1:
-            return (yield from self._script(statements, args))
-        outcome = yield from self._statement(statements[0], args)
+    def _rest(self, run: Run) -> Generator[Waiter, None, Outcome]:
+        """The rest of a text that is one statement."""
+        outcome = yield from self._run(run)
         return self._close_implicit(outcome)
 
     def _script(self, statements: Sequence[Text], args: Sequence[object]) -> Generator[Waiter, None, Outcome]:
@@ -185,7 +190,8 @@ class Session:
             )
         outcome: Outcome | None = None
         for statement in statements:
-            outcome = yield from self._statement(statement, args)
+            begun = self._begin_statement(statement, args)
+            outcome = (yield from self._run(begun)) if isinstance(begun, Run) else begun
             if isinstance(outcome, SqlError):
                 break
         assert outcome is not None
@@ -215,17 +221,22 @@ class Session:
             self.engine.rollback(tx)
         self.tx = None
 
-    def _statement(self, text: Text, args: Sequence[object]) -> Generator[Waiter, None, Outcome]:
-        """One statement; its errors end or fail the transaction."""
+    def _begin_statement(self, text: Text, args: Sequence[object]) -> Outcome | Run:
+        """Begin one statement; return its outcome, or itself where it may have to wait.
+
+        Its errors end or fail the transaction.
+        """
         if not isinstance(text.parsed, Query) or text.problems:
             return self._at_once(text)
         tx = self.tx
         try:
             if tx is not None and tx.failed:
                 return IN_FAILED_TRANSACTION
-            if text.parsed.node.key in ("create", "drop"):
+            if text.parsed.defines:
                 return self._define(text)
-            return (yield from self._query(text, args))
+            run = self._prepare(text, args)
+            done = run.directly()
+            return run if done is None else self._result(run, *done)
         except Failure as fault:
             return self._failed(fault.error)
 
@@ -262,26 +273,36 @@ class Session:
             raise not_supported("CREATE TABLE and DROP TABLE are supported outside transaction blocks only")
         return Result((), [], 0, self.engine.define(text), Work("write"))
 
-    def _query(self, text: Text, args: Sequence[object]) -> Generator[Waiter, None, Outcome]:
+    def _prepare(self, text: Text, args: Sequence[object]) -> Run:
+        """What is to be run, in a transaction that sees what it is to see."""
         engine = self.engine
         plan = engine.plan(text)
         values = plan.arguments(args)
         tx = self.tx
         if tx is None:
             tx = self.tx = engine.begin(self, READ_COMMITTED, explicit=False)
-            tx.set_level(READ_COMMITTED)
         if tx.now is None and plan.uses_now:
             tx.now = engine.now()
-        table = engine.tables[plan.schema.name] if plan.schema is not None else None
+        if tx.keeps_snapshot and tx.snapshot is None:
+            engine.take_snapshot(tx)
+        return Run(plan, engine.tables[plan.schema.name] if plan.schema is not None else None, tx, values)
+
+    def _run(self, run: Run) -> Generator[Waiter, None, Outcome]:
+        """Run a statement that may have to wait; its errors end or fail the transaction."""
+        try:
+            return (yield from self._attempts(run))
+        except Failure as fault:
+            return self._failed(fault.error)
+
+    def _attempts(self, run: Run) -> Generator[Waiter, None, Outcome]:
+        """Run a statement again as long as the server restarts it by itself."""
+        engine, tx = self.engine, run.tx
         retries = 0
         while True:
-            if tx.keeps_snapshot and tx.snapshot is None:
-                engine.take_snapshot(tx)
-            run = Run(plan, table, tx, values)
             mark = len(tx.undo)
             try:
                 rows, count = yield from run.run()
-                break
+                return self._result(run, rows, count, retries)
             except Restart as restart:
                 retries += 1
                 self._restart(tx, mark, restart, retries)
@@ -293,6 +314,12 @@ class Session:
                 if retries:
                     raise Failure(replace(fault.error, server_retries=retries)) from None
                 raise
+            if tx.keeps_snapshot:
+                engine.take_snapshot(tx)
+            run = Run(run.plan, run.table, tx, run.env.args)
+
+    def _result(self, run: Run, rows: list[tuple[Any, ...]], count: int, retries: int = 0) -> Result:
+        plan, tx = run.plan, run.tx
         tx.statements += 1
         work = Work(
             plan.kind,
