@@ -14,7 +14,6 @@ from arbsim.worlds.api import Consumer, Kafka, Topic
 from arbsim.worlds.live.clients import KafkaSettings, LiveMessaging, Names
 from arbsim.worlds.live.kafka import server_name
 from arbsim.worlds.live.topics import RunTopics
-from arbsim.worlds.virtual.draws import Draws
 from arbsim.worlds.virtual.kafka.clusters import Clusters, RegionKafka
 from arbsim.worlds.virtual.kernel import Kernel, Trace
 from arbsim.worlds.virtual.network import Network
@@ -255,7 +254,7 @@ def simulated(live: Live, name: str) -> Any:
     """What a script observes on the virtual Kafka."""
     settings, topic = live.settings, NAMES[name]
     kernel = Kernel()
-    network = Network(kernel, Draws(1), settings.regions, settings.round_trip_ns, settings.jitter_ppm)
+    network = Network(kernel, 1, settings.regions, settings.round_trip_ns, settings.jitter_ppm)
     clusters = Clusters(kernel, network, settings.kafka, settings.regions, settings.kafka_leader)
     for one in topics_of(topic):
         clusters.create_topic(one.name, one.cluster, one.partitions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -138,6 +137,8 @@ def _conclude(results: R, render: Callable[[R], str], as_json: bool) -> None:
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end. Ctrl-C and a polite kill both cancel the work, which then tidies up after itself."""
+    import asyncio  # not above: it costs other commands a tenth of their start
+
     from arbsim.conform.model import NotPlayable
     from arbsim.conform.server import ServerUnreachable
 
@@ -153,6 +154,8 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 async def _until_terminated(work: Coroutine[Any, Any, T]) -> T:
     """Let SIGTERM cancel the work. An exception raised by the handler could end a step of the loop half-way."""
+    import asyncio
+
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     cancel = task.cancel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from arbsim.model import Operation, Workload
 
@@ -38,5 +38,5 @@ def renumbered(workload: Workload, chosen: list[Operation], whole: bool) -> Slic
     """Number the chosen operations from 1, and keep the accounts that they touch."""
     touched = {account for op in chosen for account in (op.account, op.to_account) if account is not None}
     accounts = {account: cents for account, cents in workload.accounts.items() if account in touched}
-    operations = tuple(replace(op, id=number) for number, op in enumerate(chosen, start=1))
+    operations = tuple(op._replace(id=number) for number, op in enumerate(chosen, start=1))
     return Slice(Workload(operations, accounts), tuple(op.id for op in chosen), whole)

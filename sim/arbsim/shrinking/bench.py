@@ -49,7 +49,7 @@ class Case:
     def with_operations(self, operations: list[Operation]) -> Case:
         """The case with other operations, numbered anew in order of time, on the accounts that they touch."""
         ordered = sorted(operations, key=lambda op: (op.at_ns, op.id))
-        numbered = tuple(replace(op, id=number) for number, op in enumerate(ordered, start=1))
+        numbered = tuple(op._replace(id=number) for number, op in enumerate(ordered, start=1))
         touched = {account for op in numbered for account in (op.account, op.to_account)}
         accounts = {account: cents for account, cents in self.workload.accounts.items() if account in touched}
         return replace(self, workload=Workload(numbered, accounts))

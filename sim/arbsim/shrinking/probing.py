@@ -152,7 +152,7 @@ def _other_amounts(case: Case) -> Iterator[tuple[Cents, tuple[Cents, ...], Case]
     for opening, amounts in some:
         left = iter(amounts)
         operations = [
-            op if op.kind is Kind.READ else replace(op, amount_cents=next(left)) for op in case.workload
+            op if op.kind is Kind.READ else op._replace(amount_cents=next(left)) for op in case.workload
         ]
         yield opening, amounts, case.with_accounts({account: opening}).with_operations(operations)
 
@@ -192,7 +192,7 @@ def _window(probes: _Probes, case: Case, number: int, part: int | None = None) -
 
     def shows(delay_ns: int) -> bool:
         operations = list(case.workload.operations)
-        operations[number] = replace(operations[number], at_ns=operations[number].at_ns + delay_ns)
+        operations[number] = operations[number]._replace(at_ns=operations[number].at_ns + delay_ns)
         return probes.shows(case.with_operations(operations))
 
     good, bad = 0, None
@@ -331,7 +331,7 @@ def _regions(probes: _Probes) -> Iterator[Fact]:
     used = sorted({op.region for op in case.workload})
     if len(used) == 2:
         other = dict(zip(used, reversed(used), strict=True))
-        swapped = case.with_operations([replace(op, region=other[op.region]) for op in case.workload])
+        swapped = case.with_operations([op._replace(region=other[op.region]) for op in case.workload])
         shown = probes.shows(swapped)
         how = "just the same" if shown else "no more"
         yield probes.fact("regions", not shown, f"with {used[0]} and {used[1]} exchanged it breaks {how}")

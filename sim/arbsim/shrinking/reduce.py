@@ -115,7 +115,7 @@ def without_region(case: Case) -> Iterator[Case]:
                 setup = _without(setup, ("network", "round_trips", pair))
         for heir in regions if gone in used else [""]:
             if heir != gone:
-                moved = [replace(op, region=heir) if op.region == gone else op for op in case.workload]
+                moved = [op._replace(region=heir) if op.region == gone else op for op in case.workload]
                 yield replace(case, setup=setup).with_operations(moved)
 
 
@@ -194,8 +194,8 @@ def _simpler_operations(case: Case, bench: Bench) -> Case:
     for number, op in enumerate(case.workload.operations):
         if op.kind is Kind.TRANSFER and op.to_account is not None:
             halves = (
-                replace(op, kind=Kind.WITHDRAW, to_account=None),
-                replace(op, kind=Kind.DEPOSIT, account=op.to_account, to_account=None),
+                op._replace(kind=Kind.WITHDRAW, to_account=None),
+                op._replace(kind=Kind.DEPOSIT, account=op.to_account, to_account=None),
             )
             smaller = _first(case, bench, (_with(case, number, half) for half in halves))
             case = smaller or case
@@ -226,7 +226,7 @@ def _rounder_amounts(case: Case, bench: Bench) -> Case:
     """All amounts alike, if that will do; else each as round as it can be, the opening balances too."""
     for opening in (0, UNIT):
         accounts = dict.fromkeys(case.workload.accounts, opening)
-        alike = [replace(op, amount_cents=op.amount_cents and UNIT) for op in case.workload]
+        alike = [op._replace(amount_cents=op.amount_cents and UNIT) for op in case.workload]
         every = case.with_accounts(accounts).with_operations(alike)
         # Where it is so already, what comes after is no simpler: taking it would go round in circles.
         if every.data == case.data or bench.shows(every):
@@ -239,7 +239,7 @@ def _rounder_amounts(case: Case, bench: Bench) -> Case:
                 break
     for number, op in enumerate(case.workload.operations):
         for candidate in (UNIT, *_rounder(op.amount_cents)):
-            changed = _with(case, number, replace(op, amount_cents=candidate))
+            changed = _with(case, number, op._replace(amount_cents=candidate))
             if candidate > 0 and roundness(candidate) < roundness(op.amount_cents) and bench.shows(changed):
                 case = changed
                 break
@@ -249,12 +249,12 @@ def _rounder_amounts(case: Case, bench: Bench) -> Case:
 def _rounder_times(case: Case, bench: Bench) -> Case:
     """The first at 0; each at the roundest time that will do."""
     first = case.workload.operations[0].at_ns
-    moved = case.with_operations([replace(op, at_ns=op.at_ns - first) for op in case.workload])
+    moved = case.with_operations([op._replace(at_ns=op.at_ns - first) for op in case.workload])
     case = moved if bench.shows(moved) else case
     for number in range(len(case.workload)):
         op = case.workload.operations[number]
         for candidate in _rounder(op.at_ns):
-            changed = _with(case, number, replace(op, at_ns=candidate))
+            changed = _with(case, number, op._replace(at_ns=candidate))
             if roundness(candidate) < roundness(op.at_ns) and bench.shows(changed):
                 case = changed
                 break

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbsim.worlds.virtual.draws import UNIT_BITS, Draws, purpose
+from arbsim.worlds.virtual.draws import UNIT_BITS, Draws
 from arbsim.worlds.virtual.kernel import Kernel, Trace
 from arbsim.worlds.virtual.network import Channel, Network
 
@@ -12,7 +12,7 @@ ROUND_TRIPS = {(a, b): 0 if a == b else 64 * MS for a in ("east", "west") for b 
 
 
 def network(jitter_ppm: int = 0, seed: int = 1) -> Network:
-    return Network(Kernel(), Draws(seed), ("east", "west"), ROUND_TRIPS, jitter_ppm)
+    return Network(Kernel(), seed, ("east", "west"), ROUND_TRIPS, jitter_ppm)
 
 
 def test_without_jitter_a_message_takes_half_the_round_trip() -> None:
@@ -52,10 +52,10 @@ def test_messages_between_regions_are_counted_apart() -> None:
 
 
 def test_draws_are_uniform_enough() -> None:
-    draws, link = Draws(42), purpose("network/east/west")
+    draws = Draws(42, "network/east/west")
     buckets = [0] * 10
     for operation in range(10_000):
-        buckets[draws.uniform(link, operation, 0) * 10 >> UNIT_BITS] += 1
+        buckets[draws.uniform(operation, 0) * 10 >> UNIT_BITS] += 1
     # Chi squared with 9 degrees of freedom stays below 27.9 in 999 of 1,000 cases.
     assert sum((count - 1000) ** 2 for count in buckets) / 1000 < 27.9
 

@@ -26,7 +26,7 @@ from arbsim.worlds.virtual.kafka.clusters import Clusters, RegionKafka
 from arbsim.worlds.virtual.kafka.consumer import Consumer, Fetched
 from arbsim.worlds.virtual.kafka.partition import ConsumerRecord, Partition
 from arbsim.worlds.virtual.kafka.producer import Pending, Producer, metadata_of
-from arbsim.worlds.virtual.kernel import Future, Kernel, Raised, Timer, Trace
+from arbsim.worlds.virtual.kernel import Future, Journey, Kernel, Raised, Timer
 from arbsim.worlds.virtual.region import Messaging
 from arbsim.worlds.virtual.replies import Replies
 
@@ -104,7 +104,7 @@ class ChoiceProducer(Producer):
         super()._dispatch(event)
         self._under_way = 0
 
-    def _answer(self, batch: list[Pending], error: Raised | None, trace: Trace) -> None:
+    def _answer(self, batch: list[Pending], error: Raised | None, journey: Journey) -> None:
         for record, acknowledged in batch:
             acknowledged.set(error or metadata_of(record))
 

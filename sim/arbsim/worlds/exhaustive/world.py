@@ -15,8 +15,7 @@ from arbsim.worlds.api import Design
 from arbsim.worlds.exhaustive.database import ChoiceUniverse, SharedEngine
 from arbsim.worlds.exhaustive.kernel import ChoiceKernel, Connection, GroupTask, Learned
 from arbsim.worlds.exhaustive.steps import Step
-from arbsim.worlds.virtual.draws import Draws
-from arbsim.worlds.virtual.kernel import Kernel, Trace
+from arbsim.worlds.virtual.kernel import Journey, Kernel, Trace
 from arbsim.worlds.virtual.network import Channel, Network
 from arbsim.worlds.virtual.region import Messaging, VirtualRegion
 from arbsim.worlds.virtual.settings import DatabaseSettings, Settings
@@ -61,7 +60,7 @@ class ChoiceWorld(VirtualWorld):
     def _build_network(self) -> Network:
         settings = self.settings
         return ChoiceNetwork(
-            self.kernel, Draws(settings.seed), settings.regions, settings.round_trip_ns, settings.jitter_ppm
+            self.kernel, settings.seed, settings.regions, settings.round_trip_ns, settings.jitter_ppm
         )
 
     def _build_engine(self, database: DatabaseSettings) -> Engine:
@@ -199,7 +198,7 @@ class OrderedChannel(Channel):
         self._connection = Connection()
         self._mark = kernel.mark()
 
-    def delay_ns(self, trace: Trace) -> int:
+    def delay_ns(self, journey: Journey) -> int:
         """Send a message."""
         self._choices.touch(self._mark)
         self._choices.connection = self._connection

@@ -23,16 +23,16 @@ def purpose(name: str) -> int:
 
 
 class Draws:
-    """Uniform draws for one seed."""
+    """Uniform draws for one seed and purpose."""
 
-    __slots__ = ("_seed",)
+    __slots__ = ("_origin",)
 
-    def __init__(self, seed: int) -> None:
-        self._seed = purpose(f"seed/{seed}")
+    def __init__(self, seed: int, what_for: str) -> None:
+        self._origin = purpose(f"seed/{seed}") + purpose(what_for)
 
-    def uniform(self, purpose: int, subject: int, step: int) -> int:
+    def uniform(self, subject: int, step: int) -> int:
         """Return an integer in [0, 2**UNIT_BITS), always the same for the same arguments."""
-        z = (self._seed + purpose + subject * _GOLDEN + step * _SILVER) & _MASK
+        z = (self._origin + subject * _GOLDEN + step * _SILVER) & _MASK
         z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
         return (z ^ (z >> 31)) >> 32

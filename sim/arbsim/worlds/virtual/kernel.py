@@ -49,16 +49,26 @@ class Raised:
         self.error = error
 
 
-class Trace:
+class Journey:
+    """What the network's weather is drawn for: an operation, a part of the design (``salt``), the leg of its way."""
+
+    __slots__ = ("leg", "operation", "salt")
+
+    def __init__(self, operation: int, salt: int = 0) -> None:
+        self.operation = operation
+        self.salt = salt
+        self.leg = 0
+
+
+class Trace(Journey):
     """Which operation the running code works on: what OpenTelemetry calls the trace context.
 
-    The history attributes reads and effects to ``operation``; the network weather is keyed by ``operation``,
-    ``salt`` (which part of the design it is) and the ``leg`` counter. ``reads`` holds, per store and account,
-    the version that this code saw last: a write is based on it. ``decided_on`` holds the version (with its cents
-    and time) that it saw first: the decision is based on that.
+    The history attributes reads and effects to ``operation``. ``reads`` holds, per store and account, the version
+    that this code saw last: a write is based on it. ``decided_on`` holds the version (with its cents and time) that
+    it saw first: the decision is based on that.
     """
 
-    __slots__ = ("decided_on", "leg", "operation", "reads", "salt")
+    __slots__ = ("decided_on", "reads")
 
     def __init__(self, operation: int, salt: int = 0) -> None:
         self.operation = operation

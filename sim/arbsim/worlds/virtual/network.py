@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from arbsim.worlds.virtual.draws import UNIT_BITS, Draws, purpose
-from arbsim.worlds.virtual.kernel import Kernel, Trace
+from arbsim.worlds.virtual.draws import UNIT_BITS, Draws
+from arbsim.worlds.virtual.kernel import Journey, Kernel
 
 
 class Network:
@@ -19,7 +19,7 @@ class Network:
     def __init__(
         self,
         kernel: Kernel,
-        draws: Draws,
+        seed: int,
         regions: Sequence[str],
         round_trip_ns: Mapping[tuple[str, str], int],
         jitter_ppm: int,
@@ -29,7 +29,7 @@ class Network:
         self.messages = 0
         self.wan_messages = 0
         self._links = {
-            (source, target): Link(self, draws, source, target, round_trip_ns[source, target], jitter_ppm)
+            (source, target): Link(self, seed, source, target, round_trip_ns[source, target], jitter_ppm)
             for source in regions
             for target in regions
         }
@@ -46,45 +46,39 @@ class Network:
 class Link:
     """The way from one region to another, for any number of connections."""
 
-    __slots__ = ("_draws", "_network", "_purpose", "_spread_ns", "base_ns", "wan")
+    __slots__ = ("_draws", "_network", "_spread_ns", "base_ns", "wan")
 
     def __init__(
-        self, network: Network, draws: Draws, source: str, target: str, round_trip_ns: int, jitter_ppm: int
+        self, network: Network, seed: int, source: str, target: str, round_trip_ns: int, jitter_ppm: int
     ) -> None:
         self._network = network
-        self._draws = draws
-        self._purpose = purpose(f"network/{source}/{target}")
+        self._draws = Draws(seed, f"network/{source}/{target}")
         self.wan = source != target
         self.base_ns = round_trip_ns // 2
         self._spread_ns = self.base_ns * jitter_ppm // 1_000_000 if self.wan else 0
 
-    def delay_ns(self, trace: Trace) -> int:
-        """Count one message and return how long it takes, for the next leg of this trace."""
-        network = self._network
-        network.messages += 1
-        if not self.wan:
-            return self.base_ns
-        network.wan_messages += 1
-        return self._draw(trace, 1)
+    def delay_ns(self, journey: Journey, legs: int = 1) -> int:
+        """Count one message and return how long it takes, for the next leg of this journey.
 
-    def round_trip_ns(self, trace: Trace) -> int:
-        """Count a message there and one back, and return how long both take together."""
+        ``legs`` 2: a message there and one back, whose time is drawn once for both.
+        """
         network = self._network
-        network.messages += 2
+        network.messages += legs
         if not self.wan:
-            return 2 * self.base_ns
-        network.wan_messages += 2
-        return self._draw(trace, 2)
-
-    def _draw(self, trace: Trace, legs: int) -> int:
-        leg = trace.leg
-        trace.leg = leg + 1
-        drawn = self._draws.uniform(self._purpose, trace.operation, trace.salt + leg)
+            return legs * self.base_ns
+        network.wan_messages += legs
+        leg = journey.leg
+        journey.leg = leg + 1
+        drawn = self._draws.uniform(journey.operation, journey.salt + leg)
         return legs * (self.base_ns + (self._spread_ns * drawn >> UNIT_BITS))
+
+    def round_trip_ns(self, journey: Journey) -> int:
+        """Count a message there and one back, and return how long both take together."""
+        return self.delay_ns(journey, 2)
 
     def delay_for_ns(self, subject: int, step: int) -> int:
         """Return the delay that belongs to a subject and step, without counting a message."""
-        drawn = self._draws.uniform(self._purpose, subject, step)
+        drawn = self._draws.uniform(subject, step)
         return self.base_ns + (self._spread_ns * drawn >> UNIT_BITS)
 
 
@@ -98,9 +92,9 @@ class Channel:
         self._link = link
         self._last_arrival_ns = 0
 
-    def delay_ns(self, trace: Trace) -> int:
+    def delay_ns(self, journey: Journey) -> int:
         """Send a message now; return in how many nanoseconds it arrives."""
         now_ns = self._kernel.now_ns
-        arrival_ns = max(now_ns + self._link.delay_ns(trace), self._last_arrival_ns)
+        arrival_ns = max(now_ns + self._link.delay_ns(journey), self._last_arrival_ns)
         self._last_arrival_ns = arrival_ns
         return arrival_ns - now_ns

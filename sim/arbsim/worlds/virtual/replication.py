@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from arbsim.worlds.virtual.database import ACCOUNTS, Universe
 from arbsim.worlds.virtual.draws import purpose
-from arbsim.worlds.virtual.kernel import Timer, Trace
+from arbsim.worlds.virtual.kernel import Journey, Timer, Trace
 from arbsim.worlds.virtual.network import Channel
 from arbsim.worlds.virtual.sql.results import Change, Commit
 
@@ -41,9 +41,9 @@ class Replica:
         stamp = (universe.kernel.clock_ns(order_only=True), self.region, commit.sequence)
         for change in changes:
             self._stamps[change.version.key[0]] = stamp
-        weather = Trace(trace.operation, self._salt)
+        journey = Journey(trace.operation, self._salt)
         for target, channel in self.links:
-            self._send(target, channel.delay_ns(weather), changes, stamp, trace.operation)
+            self._send(target, channel.delay_ns(journey), changes, stamp, trace.operation)
 
     def _send(
         self, target: Replica, delay_ns: int, changes: list[Change], stamp: _Stamp, operation: int

@@ -23,7 +23,6 @@ from arbsim.model import (
 from arbsim.steps import Step
 from arbsim.worlds.api import Design, Topic
 from arbsim.worlds.virtual.database import Placement, Universe
-from arbsim.worlds.virtual.draws import Draws
 from arbsim.worlds.virtual.kernel import NS_PER_MS, NS_PER_S, Kernel, Task, Trace
 from arbsim.worlds.virtual.network import Network
 from arbsim.worlds.virtual.recorder import Recorder, RegionStore
@@ -104,8 +103,9 @@ class VirtualWorld:
 
     def _build_network(self) -> Network:
         settings = self.settings
-        draws = Draws(settings.seed)
-        return Network(self.kernel, draws, settings.regions, settings.round_trip_ns, settings.jitter_ppm)
+        return Network(
+            self.kernel, settings.seed, settings.regions, settings.round_trip_ns, settings.jitter_ppm
+        )
 
     universe_type = Universe
     messaging_type = Messaging

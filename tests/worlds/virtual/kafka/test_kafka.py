@@ -22,7 +22,6 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbsim.worlds.virtual.draws import Draws
 from arbsim.worlds.virtual.kafka.cluster import KafkaTimings, partition_of
 from arbsim.worlds.virtual.kafka.clusters import Clusters, RegionKafka
 from arbsim.worlds.virtual.kernel import Kernel, Trace
@@ -38,7 +37,7 @@ class Bench:
 
     def __init__(self, timings: KafkaTimings = FREE, jitter_ppm: int = 0) -> None:
         self.kernel = Kernel()
-        self.network = Network(self.kernel, Draws(1), REGIONS, ROUND_TRIPS, jitter_ppm)
+        self.network = Network(self.kernel, 1, REGIONS, ROUND_TRIPS, jitter_ppm)
         self.clusters = Clusters(self.kernel, self.network, timings, REGIONS, "east")
         self.clusters.create_topic("t", "stretched", 1)
         self.clusters.create_topic("wide", "stretched", 4)
@@ -523,7 +522,7 @@ def test_mirrormaker_resolves_nothing_and_copies_nothing_back() -> None:
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 30), min_size=2, max_size=12))
 def test_whatever_the_weather_a_producers_records_stay_in_order(seed: int, pauses: list[int]) -> None:
     bench = Bench(jitter_ppm=900_000)
-    bench.network = Network(bench.kernel, Draws(seed), REGIONS, ROUND_TRIPS, 900_000)
+    bench.network = Network(bench.kernel, seed, REGIONS, ROUND_TRIPS, 900_000)
     bench.clusters = Clusters(bench.kernel, bench.network, FREE, REGIONS, "east")
     bench.clusters.create_topic("t", "stretched", 1)
 

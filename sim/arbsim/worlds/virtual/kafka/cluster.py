@@ -10,7 +10,7 @@ from zlib import crc32
 
 from arbsim.worlds.virtual.draws import purpose
 from arbsim.worlds.virtual.kafka.partition import Partition
-from arbsim.worlds.virtual.kernel import Kernel, Trace
+from arbsim.worlds.virtual.kernel import Journey, Kernel
 from arbsim.worlds.virtual.network import Network
 
 if TYPE_CHECKING:
@@ -80,16 +80,18 @@ class Cluster:
 
     def replication_ns(self, operation: int, partition: Partition) -> int:
         """How long until every in-sync replica has a batch: the longest of their round trips."""
-        trace = Trace(operation, _REPLICATION + partition.next_offset)
+        journey = Journey(operation, _REPLICATION + partition.next_offset)
         longest = 0
         for link in self._replicas:
-            longest = max(longest, link.round_trip_ns(trace))
+            longest = max(longest, link.round_trip_ns(journey))
         return longest
 
     def log_write_ns(self, operation: int, step: int) -> int:
         """How long the coordinator's own log (of transactions or offsets) takes for one write."""
-        trace = Trace(operation, _REPLICATION + (step << 32))
-        return self.timings.append_ns + max((link.round_trip_ns(trace) for link in self._replicas), default=0)
+        journey = Journey(operation, _REPLICATION + (step << 32))
+        return self.timings.append_ns + max(
+            (link.round_trip_ns(journey) for link in self._replicas), default=0
+        )
 
     def group(self, group_id: str) -> Group:
         """The coordinator's state of a consumer group."""

@@ -18,7 +18,7 @@ from arbsim.steps import LaneKind
 from arbsim.worlds.virtual.draws import purpose
 from arbsim.worlds.virtual.kafka.cluster import Cluster
 from arbsim.worlds.virtual.kafka.partition import ConsumerRecord, Partition
-from arbsim.worlds.virtual.kernel import NS_PER_MS, Future, Timer, Trace
+from arbsim.worlds.virtual.kernel import NS_PER_MS, Future, Journey, Timer
 
 _AUTO_COMMIT_NS = 5_000_000_000
 """aiokafka's default auto_commit_interval_ms."""
@@ -144,8 +144,8 @@ class Consumer:
             return
         self._round += 1
         self._fetching = self._round
-        trace = Trace(0, self._salt + (self._round << 24))
-        Timer(self._kernel, self._there.delay_ns(trace), _Arrival(self, self._round))
+        journey = Journey(0, self._salt + (self._round << 24))
+        Timer(self._kernel, self._there.delay_ns(journey), _Arrival(self, self._round))
 
     def _forget_fetch(self) -> None:
         """What is under way belongs to an older assignment or position."""
@@ -220,7 +220,7 @@ class Consumer:
     def _respond(self, fetched: Fetched, round_: int) -> None:
         first = next((records[0] for _, records, _ in fetched if records), None)
         operation = first.operation if first is not None else 0
-        trace = Trace(operation, self._salt + (0 if operation else round_ << 24))
+        journey = Journey(operation, self._salt + (0 if operation else round_ << 24))
 
         sent_ns = self._kernel.now_ns
 
@@ -230,7 +230,7 @@ class Consumer:
                 self._tell_steps(fetched, sent_ns)
                 self._receive(fetched)
 
-        Timer(self._kernel, self._back.delay_ns(trace), received)
+        Timer(self._kernel, self._back.delay_ns(journey), received)
 
     def _tell_steps(self, fetched: Fetched, sent_ns: int) -> None:
         steps = self._kernel.steps
@@ -399,8 +399,8 @@ class Consumer:
             raise ConsumerStoppedError
 
     async def _round_trip(self) -> None:
-        trace = Trace(self._kernel.trace.operation, self._salt + 1)
-        await self._kernel.sleep_ns(self._there.delay_ns(trace) + self._back.delay_ns(trace))
+        journey = Journey(self._kernel.trace.operation, self._salt + 1)
+        await self._kernel.sleep_ns(self._there.delay_ns(journey) + self._back.delay_ns(journey))
 
 
 class _Arrival:

@@ -16,7 +16,7 @@ from aiokafka.structs import RecordMetadata, TopicPartition
 from arbsim.worlds.virtual.draws import purpose
 from arbsim.worlds.virtual.kafka.cluster import Cluster, partition_of
 from arbsim.worlds.virtual.kafka.partition import ConsumerRecord, Partition, Transaction
-from arbsim.worlds.virtual.kernel import NS_PER_MS, Future, Raised, Timer, Trace
+from arbsim.worlds.virtual.kernel import NS_PER_MS, Future, Journey, Raised, Timer
 
 Pending = tuple[ConsumerRecord, Future[Any]]
 
@@ -152,15 +152,15 @@ class Producer:
         batches, self._pending = self._pending, {}
         self._under_way = len(batches)
         first = next(iter(batches.values()))[0][0]
-        trace = Trace(first.operation, self._salt + (0 if first.operation else self._count()))
+        journey = Journey(first.operation, self._salt + (0 if first.operation else self._count()))
         added_ns = 0
         if self._transaction is not None:
-            added_ns = self._add_partitions_ns(trace)
-        delay_ns = added_ns + self._there.delay_ns(trace) + self._cluster.timings.append_ns
+            added_ns = self._add_partitions_ns(journey)
+        delay_ns = added_ns + self._there.delay_ns(journey) + self._cluster.timings.append_ns
 
         def arrived(_: object) -> None:
             for partition, batch in batches.items():
-                self._append(partition, batch, trace)
+                self._append(partition, batch, journey)
 
         Timer(self._kernel, delay_ns, arrived)
 
@@ -168,17 +168,17 @@ class Producer:
         self._requests += 1
         return self._requests << 32
 
-    def _append(self, partition: Partition, batch: list[Pending], trace: Trace) -> None:
+    def _append(self, partition: Partition, batch: list[Pending], journey: Journey) -> None:
         """The leader appends a batch; it answers at once (acks=1) or when all in-sync replicas have it."""
         self._kernel.touch(self._epoch, write=False)
         if self._fenced:
-            self._answer(batch, Raised(ProducerFenced()), trace)
+            self._answer(batch, Raised(ProducerFenced()), journey)
             return
         records = [record for record, _ in batch]
         replication_ns = self._cluster.replication_ns(records[0].operation, partition)
 
         def acknowledge() -> None:
-            self._answer(batch, None, trace)
+            self._answer(batch, None, journey)
 
         if self._acks == -1:
             partition.append(records, replication_ns, acknowledge)
@@ -188,7 +188,7 @@ class Producer:
         if self._kernel.steps is not None:
             self._kernel.steps.appended(self._cluster.leader, records)
 
-    def _answer(self, batch: list[Pending], error: Raised | None, trace: Trace) -> None:
+    def _answer(self, batch: list[Pending], error: Raised | None, journey: Journey) -> None:
         """Send the leader's answer back; then the next request may go."""
 
         def received(_: object) -> None:
@@ -202,7 +202,7 @@ class Producer:
                 else:
                     self._tell_idle()
 
-        Timer(self._kernel, self._back.delay_ns(trace), received)
+        Timer(self._kernel, self._back.delay_ns(journey), received)
 
     def _tell_idle(self) -> None:
         idle, self._idle = self._idle, []
@@ -296,7 +296,7 @@ class Producer:
         # The id takes no new transaction before the markers are written (CONCURRENT_TRANSACTIONS).
         self._free_at_ns = self._kernel.now_ns + latest_ns
 
-    def _add_partitions_ns(self, trace: Trace) -> int:
+    def _add_partitions_ns(self, journey: Journey) -> int:
         """AddPartitionsToTxn comes before a transaction's first records: it waits for the earlier one's markers."""
         waits_ns = max(0, self._free_at_ns - self._kernel.now_ns)
         self._free_at_ns = 0
@@ -305,16 +305,16 @@ class Producer:
             return waits_ns
         for partition in new:
             self._touched[partition] = True
-        there_ns = self._there.delay_ns(trace) + self._back.delay_ns(trace)
-        return waits_ns + there_ns + self._cluster.log_write_ns(trace.operation, self._count())
+        there_ns = self._there.delay_ns(journey) + self._back.delay_ns(journey)
+        return waits_ns + there_ns + self._cluster.log_write_ns(journey.operation, self._count())
 
     async def _coordinator_call(self, write: bool) -> None:
         """Ask the coordinator something; a ``write`` waits for the replicas of its log."""
-        trace = Trace(self._kernel.trace.operation, self._salt + self._count())
-        await self._kernel.sleep_ns(self._there.delay_ns(trace))
+        journey = Journey(self._kernel.trace.operation, self._salt + self._count())
+        await self._kernel.sleep_ns(self._there.delay_ns(journey))
         if write:
-            await self._kernel.sleep_ns(self._cluster.log_write_ns(trace.operation, self._requests))
-        await self._kernel.sleep_ns(self._back.delay_ns(trace))
+            await self._kernel.sleep_ns(self._cluster.log_write_ns(journey.operation, self._requests))
+        await self._kernel.sleep_ns(self._back.delay_ns(journey))
 
     async def fence(self) -> None:
         """A newer producer took the id: nothing more is accepted, and the open transaction is aborted."""

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 Outcome = Result | SqlError
 
+_BEGUN = Result((), [], 0, "BEGIN", Work("begin"))
+_SET = Result((), [], 0, "SET", Work("begin"))
+_COMMITTED = Result((), [], 0, "COMMIT", Work("commit"))
+_ROLLED_BACK = Result((), [], 0, "ROLLBACK", Work("rollback"))
+
 
 class Waiting:
     """A statement that is blocked. It ends when another call lets it: see `then`."""
@@ -371,12 +376,12 @@ class Session:
             self.tx.now = self.engine.now()
         if begin.level is not None or begin.read_only is not None:
             self._modes(self.tx, begin)
-        return Result((), [], 0, "BEGIN", Work("begin"))
+        return _BEGUN
 
     def _set(self, modes: Begin) -> Outcome:
         if self.tx is not None:  # without a block PostgreSQL only warns
             self._modes(self.tx, modes)
-        return Result((), [], 0, "SET", Work("begin"))
+        return _SET
 
     def _modes(self, tx: Transaction, modes: Begin) -> None:
         if modes.level is not None and modes.level != tx.level:
@@ -394,19 +399,18 @@ class Session:
 
     def _end(self, commit: bool) -> Outcome:
         tx = self.tx
-        kind = "commit" if commit else "rollback"
         if tx is None:  # PostgreSQL warns that no transaction is in progress
-            return Result((), [], 0, "COMMIT" if commit else "ROLLBACK", Work(kind))
+            return _COMMITTED if commit else _ROLLED_BACK
         if not commit or tx.failed:
             self._roll_back(tx)
-            return Result((), [], 0, "ROLLBACK", Work("rollback"))
+            return _ROLLED_BACK
         try:
             self.engine.commit(tx)
         except Failure as fault:
             self._roll_back(tx)
             return fault.error
         self.tx = None
-        return Result((), [], 0, "COMMIT", Work("commit"))
+        return _COMMITTED
 
     def _savepoint(self, command: Savepoint) -> Outcome:
         tx = self.tx
@@ -428,7 +432,7 @@ class Session:
         tx.undo_to(tx.savepoints[place][1])
         del tx.savepoints[place + 1 :]
         tx.failed = False
-        return Result((), [], 0, "ROLLBACK", Work("rollback"))
+        return _ROLLED_BACK
 
 
 def _heard_when_failed(text: Text) -> bool:

@@ -37,6 +37,8 @@ _LIMITS = {INT4: 2**31, INT8: 2**63}
 _CONTEXT = Context(prec=2000, rounding=ROUND_HALF_UP)
 _MIN_SIGNIFICANT = 16  # NUMERIC_MIN_SIG_DIGITS of PostgreSQL's numeric.c
 
+_CENT = Decimal("0.01")
+
 Coerce = Callable[[Any], Any]
 
 
@@ -95,6 +97,8 @@ def numeric_coercion(precision: int | None, scale: int | None) -> Coerce:
 def to_decimal(value: Any) -> Decimal:
     """An int or Decimal as a finite Decimal without a positive exponent."""
     result = value if type(value) is Decimal else Decimal(value)
+    if result.same_quantum(_CENT):  # as most are, and asking for the exponent is slow
+        return result
     if result.as_tuple().exponent > 0:  # type: ignore[operator]
         return result.quantize(Decimal(1), context=_CONTEXT)
     return result

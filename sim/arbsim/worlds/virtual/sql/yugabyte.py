@@ -97,26 +97,22 @@ def lock_predicate(tx: Transaction, table: Table, access: Access, env: Env) -> I
         lock.low = access.low[0](None, env) if access.low else None
         lock.high = access.high[0](None, env) if access.high else None
 
+    keys = sorted(lock.keys) if lock.keys is not None and table.indexes else None
+
     def writers() -> Iterator[Transaction]:
-        for row in _rows(table, lock):
-            version = row.pending or row.current
-            if version is not None and lock.covers(version.key):
-                for other, held in row.lockers.items():
-                    if other is not tx and held >= NO_KEY_UPDATE:
-                        yield other
+        # Asked again whenever anything moves on a hot row: rows that nobody has locked are passed over first.
+        entries = table.indexes[0].entries if keys is not None else {}
+        for row in table.rows if keys is None else (row for key in keys for row in entries.get(key, ())):
+            if row.lockers:
+                version = row.pending or row.current
+                if version is not None and lock.covers(version.key):
+                    for other, held in row.lockers.items():
+                        if other is not tx and held >= NO_KEY_UPDATE:
+                            yield other
 
     yield from _wait(tx, writers)
     table.predicate_locks.append(lock)
     tx.predicates.append(table)
-
-
-def _rows(table: Table, lock: PredicateLock) -> Iterator[Any]:
-    if lock.keys is not None and table.indexes:
-        entries = table.indexes[0].entries
-        for key in sorted(lock.keys):
-            yield from entries.get(key, ())
-    else:
-        yield from table.rows
 
 
 def await_readers(tx: Transaction, table: Table, key: Key, strength: int) -> Iterator[Waiter]:
@@ -126,7 +122,8 @@ def await_readers(tx: Transaction, table: Table, key: Key, strength: int) -> Ite
 
     def readers() -> Iterator[Transaction]:
         for lock in table.predicate_locks:
-            if lock.tx is not tx and lock.covers(key):
+            keys = lock.keys
+            if lock.tx is not tx and (lock.covers(key) if keys is None else key in keys):
                 yield lock.tx
 
     yield from _wait(tx, readers)
