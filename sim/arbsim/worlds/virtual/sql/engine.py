@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Literal
 
 from . import yugabyte
@@ -328,14 +329,12 @@ class Engine:
             self._draining = False
 
     def _next_ready(self) -> Waiter | None:
-        ready: list[Waiter] = []
-        for wait in list(self._to_retry):
+        # An insert that waits for a key looks before an update is done with the row.
+        for wait in sorted(self._to_retry, key=attrgetter("seq")):
             if self.waiting.get(wait.tx) is wait and wait.ready():
-                ready.append(wait)
-            else:  # whoever still stands in the way will say when it lets go
-                del self._to_retry[wait]
-        if ready:  # an insert that waits for a key looks before an update is done with the row
-            return min(ready, key=lambda wait: wait.seq)
+                return wait
+            del self._to_retry[wait]  # whoever still stands in the way will say when it lets go
+        ready: list[Waiter] = []
         for row in list(self._touched):
             first = _first_ready(row)
             if first is None:

@@ -8,7 +8,7 @@ that wants more passes it too (heapam.c, heap_lock_tuple).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 from .errors import failure
@@ -51,8 +51,8 @@ class Waiter(ABC):
         return self, self.sleeps
 
     @abstractmethod
-    def blockers(self) -> list[Transaction]:
-        """The transactions that must end or move on first."""
+    def blockers(self) -> Iterable[Transaction]:
+        """The transactions that must end or move on first; one can come twice."""
 
     def first_blocker(self) -> Transaction | None:
         """One of the transactions that must end or move on first, or None."""

@@ -54,13 +54,9 @@ class PredicateWait(Waiter):
         self.find = find
         self.watched: Transaction | None = None
 
-    def blockers(self) -> list[Transaction]:
-        """Whoever `find` finds now, each once."""
-        return list(dict.fromkeys(self.find()))
-
-    def first_blocker(self) -> Transaction | None:
-        """The first one that is found: a hot row has many, and one is enough to wait for."""
-        return next(self.find(), None)
+    def blockers(self) -> Iterator[Transaction]:
+        """Whoever `find` finds now, one by one: a hot row has many, and one is enough to wait for."""
+        return self.find()
 
     def ready(self) -> bool:
         """Whether nobody stands in the way; else the first who does will say when it lets go."""
