@@ -16,7 +16,7 @@ Milliseconds = float
 class Part(BaseModel):
     """A value of a document; it does not change, and knows no other fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False, defer_build=True)
 
 
 class OperationRow(Part):

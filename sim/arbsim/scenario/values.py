@@ -39,7 +39,7 @@ class Section(BaseModel):
     """A part of a scenario: nothing unknown gets in, nothing changes afterwards."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True
+        defer_build=True, frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True
     )
 
 
