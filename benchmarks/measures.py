@@ -68,7 +68,7 @@ class CountingKernel(Kernel):
     @property
     def events(self) -> int:
         """How many have been processed."""
-        return self.scheduled - len(self._queue)
+        return self.scheduled - len(self._timers) - len(self._urgent) - len(self._normal)
 
     def schedule(self, event: Event, priority: Any = NORMAL, delay: Any = 0) -> None:
         """Put an event into the queue."""

@@ -105,8 +105,6 @@ class ChoiceKernel(Kernel):
         self.ready: dict[int, _Entry] = {}
         self.connection: Connection | None = None
         self.learned_more = False
-        self._urgent: deque[Event] = deque()
-        self._normal: deque[Event] = deque()
         self._born: list[_Entry] = []
         self._waiting: list[_Entry] = []
         self._touches = 0

@@ -4,7 +4,7 @@ SimPy runs generators that yield events. A coroutine is driven the same way, so 
 ``async`` and ``await``: our events have an ``__await__`` that yields the event itself. Time is integer
 nanoseconds.
 
-Three things differ from plain SimPy, each for a reason:
+Four things differ from plain SimPy, each for a reason:
 
 - SimPy re-creates the exception of a failed event from its ``args``, which loses constraint names and texts.
   So a
@@ -14,13 +14,16 @@ Three things differ from plain SimPy, each for a reason:
 - Services never end, so "no more events" cannot end a run. Timers that only mean "look again later" are idle
   timers;
   the run is over when nothing but idle timers is left.
+- A third of all events happens at the instant in which it is scheduled. Those take their turn in two queues of their
+  own and never see the heap. The order is SimPy's: what is urgent, what was scheduled before this instant, the rest.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
-from heapq import heappop
+from heapq import heappop, heappush
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -79,10 +82,13 @@ class Trace(Journey):
 
 
 class Kernel(simpy.Environment):
-    """The event queue, with integer nanoseconds and coroutines."""
+    """The event queue, with integer nanoseconds and coroutines. ``run_until_quiet`` alone works it off."""
 
     def __init__(self) -> None:
         super().__init__(initial_time=0)
+        self._timers: list[tuple[int, int, Event]] = []
+        self._urgent: deque[Event] = deque()
+        self._normal: deque[Event] = deque()
         self.idle_timers = 0
         self._no_trace = Trace(0)
         self.trace = self._no_trace
@@ -102,6 +108,15 @@ class Kernel(simpy.Environment):
         assert isinstance(task, Task), "only a task may do this"
         return task
 
+    def schedule(self, event: Event, priority: Any = NORMAL, delay: Any = 0) -> None:
+        """Let an event happen: in this instant, or later."""
+        if delay:
+            heappush(self._timers, (self._now + delay, next(self._eid), event))
+        elif priority == NORMAL:
+            self._normal.append(event)
+        else:
+            self._urgent.append(event)
+
     def sleep_ns(self, delay_ns: int) -> Timer:
         """Return an awaitable that is done ``delay_ns`` nanoseconds from now."""
         return Timer(self, delay_ns)
@@ -116,7 +131,7 @@ class Kernel(simpy.Environment):
 
     def latch(self) -> Future[Any]:
         """Return a Future that is set once, and that nobody asks whether it is set: who awaits it may come late."""
-        return self.future()
+        return Future(self)
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], trace: Trace | None = None) -> Task[T]:
         """Run a coroutine beside the others. It works on ``trace``, or on what its parent works on."""
@@ -159,16 +174,25 @@ class Kernel(simpy.Environment):
 
     def run_until_quiet(self, horizon_ns: int) -> bool:
         """Run until only idle timers are left, or until ``horizon_ns``. Return whether it became quiet."""
-        queue = self._queue
-        while len(queue) > self.idle_timers:
-            if queue[0][0] > horizon_ns:
+        timers, urgent, normal = self._timers, self._urgent, self._normal
+        now_ns = self.now_ns
+        while True:
+            if urgent:
+                event = urgent.popleft()
+            elif timers and timers[0][0] == now_ns:
+                event = heappop(timers)[2]
+            elif normal:
+                event = normal.popleft()
+            elif len(timers) <= self.idle_timers:
+                return True
+            elif timers[0][0] > horizon_ns:
                 return False
-            # SimPy's step, without a call for each event.
-            self._now, _, _, event = heappop(queue)
+            else:
+                now_ns, _, event = heappop(timers)
+                self._now = now_ns
             callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
             for callback in callbacks:
                 callback(event)
-        return True
 
 
 class Timer(Event, Awaitable[None]):
@@ -211,7 +235,10 @@ class Future(Event, Awaitable[T], Generic[T]):
 
     def set(self, value: T | Raised) -> None:
         """Deliver the value. Those who await it go on at this time, in the order in which they came."""
-        self.succeed(value)
+        if self._value is not PENDING:
+            raise RuntimeError(f"{self!r} has its value already")
+        self._ok, self._value = True, value
+        self.env.schedule(self)
 
     def __await__(self) -> Generator[Any, Any, T]:
         value = yield self
