@@ -19,7 +19,7 @@ def test_it_fits_in_80_columns(name: str) -> None:
 def test_every_design_has_a_glyph_and_a_word() -> None:
     text = console.render(shipped("two_regions"))
     assert " bus/regional-deltas          x violated: 1 run " in text
-    assert " db/atomic-update             + holds: all 14 orders " in text
+    assert " db/atomic-update             + holds: all 4 orders " in text
     assert " bus/log-fold                 + holds: all 4.2e10 orders " in text
     assert " + none seen: 1 run " in console.render(shipped("serializable_retry"))
 

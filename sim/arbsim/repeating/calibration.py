@@ -21,7 +21,7 @@ from arbsim.worlds.live.database import DatabaseServer
 from arbsim.worlds.live.endings import quietly
 from arbsim.worlds.live.kafka import server_name
 from arbsim.worlds.live.replay import DATABASE
-from arbsim.worlds.live.world import Servers
+from arbsim.worlds.live.servers import Servers
 from arbsim.worlds.virtual.settings import Settings
 
 PROBES_EACH_WAY = 100

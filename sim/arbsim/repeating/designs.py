@@ -15,7 +15,7 @@ from arbsim.repeating.probes import Live
 from arbsim.repeating.run import repeat
 from arbsim.runner import card_of
 from arbsim.worlds.api import Design
-from arbsim.worlds.live.world import Servers
+from arbsim.worlds.live.servers import Servers
 from arbsim.worlds.virtual.settings import Settings
 from arbsim.worlds.virtual.world import run_design as run_model
 

@@ -7,14 +7,13 @@ one begins when the one before has long come everywhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from arbsim.audit import broken_accounts
 from arbsim.history import History
 from arbsim.model import Cents, Fate, Operation, Workload
-from arbsim.worlds.virtual.draws import UNIT_BITS, Draws, purpose
+from arbsim.worlds.virtual.draws import UNIT_BITS, Draws
 
-_GAPS = purpose("repeating/gaps")
 _SCAN_TRIPS = 8
 _SCAN_STEPS = 256
 """The model is asked at so many gaps, up to eight of the longest round trips either way."""
@@ -48,10 +47,8 @@ class Plan:
 
     def gaps_ns(self, count: int, seed: int) -> list[int]:
         """Draw gaps: the same for the same seed."""
-        draws, width = Draws(seed), self.to_ns - self.from_ns
-        return [
-            self.from_ns + (width * draws.uniform(_GAPS, number, 0) >> UNIT_BITS) for number in range(count)
-        ]
+        draws, width = Draws(seed, "repeating/gaps"), self.to_ns - self.from_ns
+        return [self.from_ns + (width * draws.uniform(number, 0) >> UNIT_BITS) for number in range(count)]
 
 
 def race_of(workload: Workload) -> Race:
@@ -75,11 +72,11 @@ def repeated(race: Race, gaps_ns: Sequence[int], every_ns: int) -> Workload:
     operations = []
     for number, gap_ns in enumerate(gaps_ns):
         at_ns = number * every_ns + lead_ns
-        operations.append(replace(race.first, account=number + 1, at_ns=at_ns))
-        operations.append(replace(race.second, account=number + 1, at_ns=at_ns + gap_ns))
+        operations.append(race.first._replace(account=number + 1, at_ns=at_ns))
+        operations.append(race.second._replace(account=number + 1, at_ns=at_ns + gap_ns))
     operations.sort(key=lambda op: op.at_ns)
     accounts = dict.fromkeys(range(1, len(gaps_ns) + 1), race.opening_cents)
-    return Workload([replace(op, id=place) for place, op in enumerate(operations, start=1)], accounts)
+    return Workload([op._replace(id=place) for place, op in enumerate(operations, start=1)], accounts)
 
 
 def plan(race: Race, longest_trip_ns: int, model: Callable[[Workload], History]) -> Plan:

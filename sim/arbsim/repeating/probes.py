@@ -19,7 +19,7 @@ from arbsim.model import Accepted, Kind, Operation, Outcome, Workload
 from arbsim.runner import card_of
 from arbsim.worlds.api import Design, Region, Resources, Topic
 from arbsim.worlds.live.replay import DATABASE
-from arbsim.worlds.virtual.draws import UNIT_BITS, Draws, purpose
+from arbsim.worlds.virtual.draws import UNIT_BITS, Draws
 from arbsim.worlds.virtual.settings import Settings
 from arbsim.worlds.virtual.world import run_design as run_model
 
@@ -29,7 +29,6 @@ _EVERY_NS = 100_000_000
 
 _TRIAL_NS = 1_000_000
 _PROBES = "probes"
-_GAPS = purpose("repeating/probes")
 
 Live = Callable[[str, Design, Workload], History]
 """Runs a design, by its name, on the servers."""
@@ -40,10 +39,10 @@ Flows = Mapping[tuple[str, str], Sequence[int]]
 
 def probes(settings: Settings, each_way: int) -> Workload:
     """Return a workload that sends so many probes from each region with clients, in turn, each on its own account."""
-    draws, regions = Draws(settings.seed), settings.client_regions
+    draws, regions = Draws(settings.seed, "repeating/probes"), settings.client_regions
     operations, at_ns = [], 0
     for number in range(1, (_WARM_UP + each_way) * len(regions) + 1):
-        at_ns += _EVERY_NS + (_EVERY_NS * draws.uniform(_GAPS, number, 0) >> UNIT_BITS)
+        at_ns += _EVERY_NS + (_EVERY_NS * draws.uniform(number, 0) >> UNIT_BITS)
         operations.append(Operation(number, at_ns, regions[number % len(regions)], Kind.DEPOSIT, number, 1))
     return Workload(operations, dict.fromkeys(range(1, len(operations) + 1), 0))
 

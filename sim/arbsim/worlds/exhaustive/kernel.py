@@ -123,12 +123,6 @@ class ChoiceKernel(Kernel):
         self.isolated = False
 
     @property
-    def trace(self) -> Trace:
-        """The trace of the running task; all tasks here are ours, so there is nothing to ask for."""
-        task = self._active_proc
-        return self._no_trace if task is None else task.trace  # type: ignore[attr-defined]
-
-    @property
     def place(self) -> int:
         """The place in the run of the step that is being taken; -1 before the first choice."""
         return -1 if self._place is None else self._place
