@@ -1,7 +1,12 @@
-"""What trying every order costs: runs and orders a second, and how many orders one run stands for."""
+"""What trying every order costs: runs and orders a second, and how many orders one run stands for.
+
+By itself, ``python -m benchmarks.orders db/select-then-update 4`` tries the orders of one design by one process.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Mapping
 
@@ -84,3 +89,7 @@ def reduction(name: str, operations: int) -> Row:
         "steps": found.longest,
         "cpu_s": round(cpu_s, 2),
     }
+
+
+if __name__ == "__main__":
+    print(json.dumps(reduction(sys.argv[1], int(sys.argv[2]))))
