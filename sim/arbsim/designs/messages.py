@@ -13,7 +13,7 @@ COMMANDS = "commands"
 REPLIES = "replies"
 
 _dump = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
-_load = json.JSONDecoder().decode
+_decoder = json.JSONDecoder()
 
 
 def key_of(number: int) -> bytes:
@@ -28,7 +28,7 @@ def pack(message: dict[str, Any]) -> bytes:
 
 def unpack(value: bytes) -> dict[str, Any]:
     """Decode a message."""
-    return _load(value.decode())  # type: ignore[no-any-return]
+    return _decoder.raw_decode(value.decode())[0]  # type: ignore[no-any-return]
 
 
 def command(op: Operation) -> bytes:

@@ -76,6 +76,15 @@ class Link:
         """Count a message there and one back, and return how long both take together."""
         return self.delay_ns(journey, 2)
 
+    def single_ns(self, operation: int, salt: int) -> int:
+        """Count one message, whose journey has no other leg, and return how long it takes."""
+        network = self._network
+        network.messages += 1
+        if not self.wan:
+            return self.base_ns
+        network.wan_messages += 1
+        return self.delay_for_ns(operation, salt)
+
     def delay_for_ns(self, subject: int, step: int) -> int:
         """Return the delay that belongs to a subject and step, without counting a message."""
         drawn = self._draws.uniform(subject, step)
@@ -95,6 +104,8 @@ class Channel:
     def delay_ns(self, journey: Journey) -> int:
         """Send a message now; return in how many nanoseconds it arrives."""
         now_ns = self._kernel.now_ns
-        arrival_ns = max(now_ns + self._link.delay_ns(journey), self._last_arrival_ns)
+        arrival_ns = now_ns + self._link.delay_ns(journey)
+        if arrival_ns < self._last_arrival_ns:
+            return self._last_arrival_ns - now_ns
         self._last_arrival_ns = arrival_ns
         return arrival_ns - now_ns

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalOperation, IllegalStateError
-from aiokafka.structs import TopicPartition
 from simpy import Process
 
 from arbsim.steps import LaneKind
@@ -65,6 +64,8 @@ class Consumer:
         self._asked_at_ns = 0
         self._committed_at_ns = 0
         self._taker: Future[None] | None = None
+        self._gives_up_ns = 0
+        self._alarm_ns: int | None = None
         self._stopped = False
         self._owner: Process | None = None
         self._mark = self._kernel.mark()  # what is there to take
@@ -90,19 +91,19 @@ class Consumer:
     def assignment(self) -> frozenset[Any]:
         """The partitions that this consumer reads."""
         self._kernel.touch(self._assigned, write=False)
-        return frozenset(_name(partition) for partition in self._partitions)
+        return frozenset(partition.name for partition in self._partitions)
 
     async def revoked(self) -> None:
         """The coordinator takes the partitions back."""
         if self._partitions:
-            names = [_name(partition) for partition in self._partitions]
+            names = [partition.name for partition in self._partitions]
             self._let_go()
             await self._tell("on_partitions_revoked", names)
 
     async def assigned(self, partitions: list[Partition], generation: int) -> None:
         """The coordinator gives partitions."""
         self._generation = generation
-        await self._tell("on_partitions_assigned", [_name(partition) for partition in partitions])
+        await self._tell("on_partitions_assigned", [partition.name for partition in partitions])
         self._take_over(partitions)
 
     async def _tell(self, method: str, names: list[Any]) -> None:
@@ -144,8 +145,8 @@ class Consumer:
             return
         self._round += 1
         self._fetching = self._round
-        journey = Journey(0, self._salt + (self._round << 24))
-        Timer(self._kernel, self._there.delay_ns(journey), _Arrival(self, self._round))
+        delay_ns = self._there.single_ns(0, self._salt + (self._round << 24))
+        Timer(self._kernel, delay_ns, _Arrival(self, self._round))
 
     def _forget_fetch(self) -> None:
         """What is under way belongs to an older assignment or position."""
@@ -218,19 +219,22 @@ class Consumer:
         return fetched
 
     def _respond(self, fetched: Fetched, round_: int) -> None:
-        first = next((records[0] for _, records, _ in fetched if records), None)
-        operation = first.operation if first is not None else 0
-        journey = Journey(operation, self._salt + (0 if operation else round_ << 24))
-
+        operation = 0
+        for _, records, _ in fetched:
+            if records:
+                operation = records[0].operation
+                break
         sent_ns = self._kernel.now_ns
 
         def received(_: object) -> None:
             self._kernel.touch(self._mark)
             if round_ == self._fetching:
-                self._tell_steps(fetched, sent_ns)
+                if self._kernel.steps is not None:
+                    self._tell_steps(fetched, sent_ns)
                 self._receive(fetched)
 
-        Timer(self._kernel, self._back.delay_ns(journey), received)
+        delay_ns = self._back.single_ns(operation, self._salt + (0 if operation else round_ << 24))
+        Timer(self._kernel, delay_ns, received)
 
     def _tell_steps(self, fetched: Fetched, sent_ns: int) -> None:
         steps = self._kernel.steps
@@ -269,20 +273,33 @@ class Consumer:
         if self._buffer:
             return
         self._taker = waiter = self._kernel.future()
-
-        def give_up(_: object) -> None:
-            if not waiter.done:
-                self._taker = None
-                waiter.set(None)
-
-        self._kernel.idle_ns(timeout_ms * NS_PER_MS).callbacks.append(give_up)
+        self._gives_up_ns = self._kernel.now_ns + timeout_ms * NS_PER_MS
+        # Most polls bring something long before they end, so one alarm serves many of them.
+        if self._alarm_ns is None or self._gives_up_ns < self._alarm_ns:
+            self._set_alarm(self._gives_up_ns)
         await waiter
+
+    def _set_alarm(self, at_ns: int) -> None:
+        self._alarm_ns = at_ns
+        self._kernel.idle_ns(at_ns - self._kernel.now_ns).callbacks.append(self._on_alarm)
+
+    def _on_alarm(self, _: object) -> None:
+        """A poll that waits until now gives up; a later one is looked at when its time has come."""
+        self._alarm_ns = None
+        taker = self._taker
+        if taker is None:
+            return
+        if self._gives_up_ns <= self._kernel.now_ns:
+            self._taker = None
+            taker.set(None)
+        else:
+            self._set_alarm(self._gives_up_ns)
 
     def _take(self, wanted: set[Any], room: int) -> dict[Any, list[Any]]:
         self._kernel.touch(self._mark)
         taken: dict[Any, list[Any]] = {}
         for partition in list(self._buffer):
-            name = _name(partition)
+            name = partition.name
             if (wanted and name not in wanted) or room <= 0:
                 continue
             records, following = self._buffer.pop(partition)
@@ -302,7 +319,7 @@ class Consumer:
             return
         if self._kernel.now_ns - self._committed_at_ns >= _AUTO_COMMIT_NS:
             self._committed_at_ns = self._kernel.now_ns
-            self._group.commit({_name(partition): at for partition, at in self._positions.items()})
+            self._group.commit({partition.name: at for partition, at in self._positions.items()})
 
     async def getone(self, *partitions: Any) -> Any:
         """Return the next record; wait for it as long as it takes."""
@@ -327,7 +344,7 @@ class Consumer:
             raise IllegalOperation("Requires group_id")
         self._kernel.touch(self._mark, write=False)
         if offsets is None:
-            offsets = {_name(partition): at for partition, at in self._positions.items()}
+            offsets = {partition.name: at for partition, at in self._positions.items()}
         generation = self._generation
         await self._round_trip()
         self._kernel.touch(self._group.mark, write=False)
@@ -361,7 +378,7 @@ class Consumer:
         await self._round_trip()
         for partition in [self._find(tp) for tp in partitions] or self._partitions:
             first = partition.records[0].offset if partition.records else partition.next_offset
-            self.seek(_name(partition), first)
+            self.seek(partition.name, first)
         return True
 
     async def end_offsets(self, partitions: Sequence[Any]) -> dict[Any, int]:
@@ -423,7 +440,3 @@ class _Arrival:
     def openers(self) -> list[int]:
         """Where there was nothing to find before one step, that step."""
         return self._consumer.brought_by(self._round)
-
-
-def _name(partition: Partition) -> TopicPartition:
-    return TopicPartition(partition.topic, partition.number)

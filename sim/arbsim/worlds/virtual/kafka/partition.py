@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Protocol
 
+from aiokafka.structs import TopicPartition
+
 from arbsim.worlds.virtual.kernel import Kernel, Timer
 
 _PRUNE_AT = 4096
@@ -93,6 +95,7 @@ class Partition:
     def __init__(self, kernel: Kernel, topic: str, number: int, compacted: bool) -> None:
         self.topic = topic
         self.number = number
+        self.name = TopicPartition(topic, number)
         self.compacted = compacted
         self.records: list[ConsumerRecord] = []
         self.next_offset = 0

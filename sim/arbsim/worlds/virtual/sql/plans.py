@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlglot import exp
 
@@ -23,9 +23,12 @@ from .whitelist import position_of
 class Plan:
     """What all statements share. `parameters` are the types of $1, $2, ...; `uses_now` asks for the time.
 
-    `lock` is the strength of the lock that it takes on a row, or 0. `row_key` is the column and the value by which a
-    SELECT or an UPDATE finds the one row that it is about, where that is all there is to it.
+    PostgreSQL answers with `tag` and the number of rows. `lock` is the strength of the lock that it takes on a row,
+    or 0. `row_key` is the column and the value by which a SELECT or an UPDATE finds the one row that it is about, where
+    that is all there is to it.
     """
+
+    tag: ClassVar[str]
 
     schema: Schema | None
     kind: str
@@ -61,6 +64,8 @@ class SelectPlan(Plan):
     `stops_early`: the scan gives the rows in the order asked for, so a LIMIT ends it.
     """
 
+    tag = "SELECT"
+
     aggregates: tuple[Aggregate, ...] | None = None
     sort: tuple[tuple[Fn, bool, bool], ...] = ()
     limit: Fn | None = None
@@ -73,6 +78,8 @@ class SelectPlan(Plan):
 class InsertPlan(Plan):
     """INSERT; each row has one function per column of the table; `conflict` are the arbiter indexes."""
 
+    tag = "INSERT 0"
+
     rows: tuple[tuple[Fn, ...], ...] = ()
     conflict: frozenset[int] | None = None
 
@@ -80,6 +87,8 @@ class InsertPlan(Plan):
 @dataclass(slots=True)
 class UpdatePlan(Plan):
     """UPDATE; `assignments` are (position, function); one that changes a key takes a stronger lock than `lock`."""
+
+    tag = "UPDATE"
 
     assignments: tuple[tuple[int, Fn], ...] = ()
     touches_key: bool = False
@@ -89,6 +98,8 @@ class UpdatePlan(Plan):
 @dataclass(slots=True)
 class DeletePlan(Plan):
     """DELETE."""
+
+    tag = "DELETE"
 
 
 def compile_query(node: exp.Expression, schema: Schema | None) -> Plan:

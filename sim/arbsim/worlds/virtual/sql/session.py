@@ -12,7 +12,6 @@ from .execute import Statement as Run
 from .locks import Pause, Waiter
 from .parsing import Accepted, Begin, End, Query, Savepoint, Show, parse
 from .parsing import Statement as Text
-from .plans import InsertPlan, Plan, SelectPlan, UpdatePlan
 from .results import Result, Work
 from .transactions import READ_COMMITTED, Transaction
 
@@ -334,7 +333,7 @@ class Session:
             retries,
             plan.fast_path and not tx.explicit,
         )
-        return Result(plan.columns, rows, count, _tag(plan, count), work)
+        return Result(plan.columns, rows, count, f"{plan.tag} {count}", work)
 
     def _restart(self, tx: Transaction, mark: int, restart: Restart, retries: int) -> None:
         """Undo the statement and take a new snapshot, or give up with what the client gets to see."""
@@ -439,11 +438,3 @@ def _heard_when_failed(text: Text) -> bool:
     """A failed transaction still hears how it is to end, and its text is still parsed."""
     faulty = bool(text.problems) and text.problems[0].sqlstate == "42601"
     return faulty or isinstance(text.parsed, End | Savepoint)
-
-
-def _tag(plan: Plan, count: int) -> str:
-    if isinstance(plan, SelectPlan):
-        return f"SELECT {count}"
-    if isinstance(plan, InsertPlan):
-        return f"INSERT 0 {count}"
-    return f"UPDATE {count}" if isinstance(plan, UpdatePlan) else f"DELETE {count}"
