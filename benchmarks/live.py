@@ -34,8 +34,10 @@ from arbsim.runner import card_of, settings_of
 from arbsim.scenario.load import parse_scenario
 from arbsim.scenario.source import Source
 from arbsim.worlds.api import Design
-from arbsim.worlds.live.local import Stack, local_stack
+from arbsim.worlds.live.database import DatabaseServer
+from arbsim.worlds.live.local import local_stack
 from arbsim.worlds.live.postgres import installed
+from arbsim.worlds.live.servers import Stack
 from arbsim.worlds.live.world import run_design
 from arbsim.worlds.virtual.settings import Settings
 from benchmarks.bare import Bare, Shape, bare_service
@@ -159,6 +161,12 @@ class _Bench:
         assert all(answer.fate is Fate.ACCEPTED for answer in answers)
         return max(answer.answered_ns for answer in answers) / 1e9
 
+    def _database(self) -> DatabaseServer:
+        """The database as the east reaches it."""
+        server = self.stack.servers.database_from("east")
+        assert server is not None
+        return server
+
     def _operations(self) -> list[Operation]:
         return [
             Operation(number, 0, "east", Kind.WITHDRAW, 1 + number % ACCOUNTS, 1)
@@ -200,7 +208,7 @@ class _Bench:
             return time.perf_counter() - began
 
     def _bare_pool(self) -> Any:
-        server = self.stack.servers.database_from("east")
+        server = self._database()
         return asyncpg.create_pool(
             host=server.host,
             port=server.port,
@@ -216,7 +224,7 @@ class _Bench:
 
     async def _tables(self, stack: AsyncExitStack) -> None:
         """The scenario's table with its accounts, without a trigger."""
-        connection = await self.stack.servers.database.connect()
+        connection = await self._database().connect()
         stack.push_async_callback(connection.close)
         await connection.execute(
             f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE; CREATE SCHEMA {SCHEMA}; SET search_path TO {SCHEMA};"
@@ -230,7 +238,7 @@ class _Bench:
         """Seconds for as many requests through plain producers and consumers; the service is a process of its own."""
         servers = self.stack.servers
         assert servers.kafka is not None
-        database = servers.database_from("east")
+        database = self._database()
         bare = Bare(
             shape=shape,
             operations=self._operations(),
@@ -267,7 +275,7 @@ class _Bench:
         programs = installed()
         if programs is None or not (programs / "bin" / "pgbench").is_file():
             return "not run: the wheel has no pgbench"
-        server = self.stack.servers.database_from("east")
+        server = self._database()
 
         async def prepare() -> None:
             async with AsyncExitStack() as stack:

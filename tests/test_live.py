@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from arbsim import live
 from arbsim.agreement import Calibration
 from arbsim.cli.app import _run_app as run_app
+from arbsim.conform.cases import Case, Observed
+from arbsim.conform.check import ModelExecutor
+from arbsim.conform.model import play as play_on_model
+from arbsim.conform.verify import verify
 from arbsim.designs import catalogue
 from arbsim.history import History
 from arbsim.repeating import designs as repeating
 from arbsim.results import LinkFacts, ServerFacts
+from arbsim.worlds.live.database import DatabaseServer
+from arbsim.worlds.live.links import Links
+from arbsim.worlds.live.own import OwnServers
+from arbsim.worlds.live.servers import Servers, Stack
+from arbsim.worlds.virtual.settings import Settings
+from arbsim.worlds.virtual.sql import Engine
 from arbsim.worlds.virtual.world import run_design as run_model
 
 SCENARIO = """\
@@ -35,6 +46,9 @@ designs: [db/atomic-update, db/serializable, db/select-then-update]
 """
 
 Step = Callable[[], object]
+DATABASE = DatabaseServer("127.0.0.1", 1, "me", "data")
+LINKS = cast(Links, None)
+"""Nobody goes over them here."""
 
 
 def nothing() -> None:
@@ -49,9 +63,17 @@ class Machine:
         self.model: dict[str, Step] = {}
         self.runs: list[str] = []
         self.names: list[str] = []
+        self.ask: Step = nothing
+        self.own: OwnServers | None = None
+        self.levels: dict[str, str] = {"READ COMMITTED in force": "read committed"}
+        self.servers: Servers
+        self.modelled: list[Settings] = []
 
     def judged(self, name: str) -> bool:
         return name in self.names
+
+    def answer(self) -> None:
+        self.ask()
 
     def run_live(
         self, design: Any, card: Any, workload: Any, settings: Any, servers: Any, run: str, on_delivered: Any
@@ -64,24 +86,34 @@ class Machine:
 
     def run_model(self, design: Any, card: Any, workload: Any, settings: Any) -> History:
         self.model.get(card.name, nothing)()
+        self.modelled.append(settings)
         return run_model(design, card, workload, settings)
 
 
 @pytest.fixture(name="machine")
 def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     machine = Machine()
-    servers = SimpleNamespace(kafka=None, no_kafka="none here", database=None, check=nothing)
+    machine.servers = Servers(DATABASE, LINKS, tmp_path, None, "none here", None, nothing, machine.answer)
     database = ServerFacts(name="database", product="PostgreSQL", version="18.6", settings={"fsync": "off"})
     links = (LinkFacts(region="east", server="database", round_trip_ms=1.0, measured_ms=1.5),)
 
     @contextmanager
-    def stack(settings: object, needs: object, waiting_for: object) -> Iterator[object]:
-        yield SimpleNamespace(servers=servers, facts=(database,), links=links)
+    def stack(settings: object, needs: object, waiting_for: object) -> Iterator[Stack]:
+        yield Stack(machine.servers, (database,), links)
+
+    @contextmanager
+    def own_stack(
+        settings: object, needs: object, own: OwnServers, waiting_for: object, tell: Callable[[str], None]
+    ) -> Iterator[Stack]:
+        machine.own = own
+        yield Stack(machine.servers, (database,), links)
+        tell("something stayed")
 
     async def levels(database: object) -> dict[str, str]:
-        return {"READ COMMITTED in force": "read committed"}
+        return machine.levels
 
     monkeypatch.setattr(live, "local_stack", stack)
+    monkeypatch.setattr(live, "own_stack", own_stack)
     monkeypatch.setattr(live, "isolation_levels", levels)
     monkeypatch.setattr(live, "run_design", machine.run_live)
     monkeypatch.setattr(live, "run_model", machine.run_model)
@@ -184,11 +216,16 @@ def test_ctrl_c_before_anything_was_judged_is_130_and_writes_nothing(machine: Ma
 def test_a_server_that_goes_is_4_and_what_was_judged_before_is_kept(
     machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    machine.live["db/select-then-update"] = raises(live.ServerUnavailable("PostgreSQL ended with status 1"))
+    gone = live.ServerUnavailable("PostgreSQL ended with status 1\nlog")
+    gone.add_note("Of its 2 operations: 1 unknown")
+    machine.live["db/select-then-update"] = raises(gone)
     assert run_app(["live", "short.yaml"], as_json=False) == 4
     assert list(results()["designs"]) == ["db/atomic-update", "db/serializable"]
+    assert results()["live"]["not_run"] == {
+        "db/select-then-update": "PostgreSQL ended with status 1. Of its 2 operations: 1 unknown"
+    }
     told = capsys.readouterr().err
-    assert "error: PostgreSQL ended with status 1\nWhat was judged before: reports/short_live" in told
+    assert "error: PostgreSQL ended with status 1\nlog\nWhat was judged before: reports/short_live" in told
 
 
 def test_a_server_that_never_came_is_4_and_writes_nothing(machine: Machine) -> None:
@@ -266,3 +303,91 @@ def test_a_design_that_fails_on_the_model_is_not_repeated(
     monkeypatch.setattr(repeating, "run_model", run_on_the_model)
     assert run_app(["live", "short.yaml", "--repeat", "20"], as_json=False) == 0
     assert list(results()["live"]["agreement"]["designs"]) == ["db/atomic-update", "db/select-then-update"]
+
+
+def test_a_bug_in_a_design_is_told_and_what_was_judged_before_is_kept(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.live["db/serializable"] = raises(ValueError("a bug"))
+    assert run_app(["live", "short.yaml"], as_json=False) == 5
+    assert list(results()["designs"]) == ["db/atomic-update"]
+    missing = results()["live"]["not_run"]
+    assert missing["db/serializable"].startswith("design db/serializable ended with")
+    assert missing["db/select-then-update"] == "the run ended before"
+    told = capsys.readouterr().err
+    assert "What was judged before a design failed: reports/short_live" in told
+    assert "design db/serializable ended with" in told
+
+
+def test_a_bug_in_the_first_design_is_told_and_writes_nothing(machine: Machine) -> None:
+    machine.live["db/atomic-update"] = raises(ValueError("a bug"))
+    assert run_app(["live", "short.yaml"], as_json=False) == 5
+    assert not Path("reports").exists()
+
+
+def test_what_looks_like_a_bug_is_none_where_a_server_does_not_answer(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.live["db/serializable"] = raises(ValueError("the end of a connection"))
+    machine.ask = raises(live.ServerUnavailable("the database data at 127.0.0.1:1: Connection refused"))
+    assert run_app(["live", "short.yaml"], as_json=False) == 4
+    assert list(results()["designs"]) == ["db/atomic-update"]
+    assert "error: the database data at 127.0.0.1:1: Connection refused" in capsys.readouterr().err
+
+
+OWN = ["--dsn", "postgresql://me:undisclosed@host:6543/data", "--kafka", "east=a:1,west=b:2"]
+
+
+def test_own_servers_are_used_and_their_addresses_are_not_in_the_report(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_app(["live", "short.yaml", *OWN, "--keep"], as_json=False) == 0
+    assert machine.own == OwnServers(
+        {"east": "a:1", "west": "b:2"}, DatabaseServer("host", 6543, "me", "data", "undisclosed"), keep=True
+    )
+    told = results()
+    assert told["live"]["own"] is True
+    assert told["manifest"]["replay"].endswith(" --kafka ... --dsn ...")
+    assert "something stayed" in capsys.readouterr().err
+    for file in Path("reports/short_live").iterdir():
+        assert "undisclosed" not in file.read_text(encoding="utf-8")
+    page = Path("reports/short_live/report.md").read_text(encoding="utf-8")
+    assert "Servers that were there before" in page
+    assert "All servers run on one machine" not in page
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--kafka", "east=a:1"], "west has no address"),
+        (["--dsn", "postgresql://me:hidden@one,two/data"], "one host"),
+        (["--compose", "--dsn", "postgresql://me@host/data"], "--compose is instead of"),
+        (["--keep"], "--keep is for servers of your own"),
+        ([*OWN, "--repeat", "20"], "--repeat is for servers that are started here"),
+    ],
+)
+def test_addresses_that_are_none_are_bad_input(
+    options: list[str], told: str, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_app(["live", "short.yaml", *options], as_json=False) == 2
+    err = capsys.readouterr().err
+    assert told in err
+    assert "hidden" not in err
+
+
+def test_a_yugabytedb_whose_read_committed_is_silently_a_snapshot_is_reported_and_modelled_as_it_is(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def play(case: Case) -> Observed:
+        return play_on_model(case, lambda: Engine("yugabyte", read_committed=False))
+
+    found = asyncio.run(verify(ModelExecutor.target, True, play))
+    machine.levels = live.in_force(found)
+    machine.servers = replace(machine.servers, product="YugabyteDB")
+    assert run_app(["live", "short.yaml"], as_json=False) == 0
+    told = results()["live"]["servers"][0]["settings"]["READ COMMITTED in force"]
+    assert told.startswith("snapshot isolation. READ COMMITTED is silently another level here")
+    assert "yb_enable_read_committed_isolation" in told
+    assert {(one.database.dialect, one.database.read_committed) for one in machine.modelled} == {
+        ("yugabyte", False)
+    }

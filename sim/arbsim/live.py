@@ -6,7 +6,7 @@ import asyncio
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -15,7 +15,7 @@ from arbsim.audit import audit
 from arbsim.audit.costs import EVERYWHERE
 from arbsim.conform.check import ServerExecutor
 from arbsim.conform.server import Server, ServerUnreachable
-from arbsim.conform.verify import verify
+from arbsim.conform.verify import VerifyResults, verify
 from arbsim.delivery import TRIALS, UNDISTURBED, run_trial, stream_facts
 from arbsim.history import History
 from arbsim.model import Workload
@@ -25,30 +25,39 @@ from arbsim.repeating.probes import Live
 from arbsim.results import DesignResult, FamilyFacts, LiveFacts, ServerFacts, Simulated, StreamFacts
 from arbsim.runner import DesignFailed, Judged, Run, card_of, designs_failing, facts_of, finish, settings_of
 from arbsim.scenario import Scenario
-from arbsim.worlds.api import Design
+from arbsim.worlds.api import Design, Resources
 from arbsim.worlds.live.change_stream import Delivered
-from arbsim.worlds.live.database import DatabaseServer
+from arbsim.worlds.live.database import YUGABYTE, DatabaseServer
 from arbsim.worlds.live.java import JavaMissing, fetch
-from arbsim.worlds.live.local import Stack, local_stack, train
+from arbsim.worlds.live.local import local_stack, train
+from arbsim.worlds.live.own import OwnServers, own_stack
 from arbsim.worlds.live.processes import ServerUnavailable
-from arbsim.worlds.live.servers import pool_size, why_not
+from arbsim.worlds.live.replay import DATABASE
+from arbsim.worlds.live.servers import OURS, Servers, Stack, why_not
 from arbsim.worlds.live.world import INTERRUPTED, run_design
 from arbsim.worlds.virtual.settings import Settings
 from arbsim.worlds.virtual.world import run_design as run_model
 
-__all__ = ["JavaMissing", "LiveRun", "NothingToRepeat", "ServerUnavailable", "run_live", "set_up"]
+__all__ = [
+    "JavaMissing",
+    "LiveRun",
+    "NothingToRepeat",
+    "OwnServers",
+    "ServerUnavailable",
+    "run_live",
+    "set_up",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class LiveRun:
     """What a live run gives. Some designs are missing where it ended early.
 
-    ``interrupted``: Ctrl-C ended it. ``unavailable``: a server did, and this tells which.
+    ``end``: what ended it, where that was Ctrl-C, a server or a bug in a design.
     """
 
     run: Run
-    interrupted: bool
-    unavailable: str | None
+    end: KeyboardInterrupt | ServerUnavailable | DesignFailed | None
 
 
 def run_live(
@@ -58,15 +67,18 @@ def run_live(
     designs: Mapping[str, Design],
     replay: str,
     on_design: Callable[[str, DesignResult | None], None] = lambda name, result: None,
+    own: OwnServers | None = None,
+    tell: Callable[[str], None] = lambda text: None,
     repeat: int = 0,
 ) -> LiveRun:
-    """Run every design on servers of this machine, judge each, and put the model's word beside it.
+    """Run every design on real servers, judge each, and put the model's word beside it.
+
+    The servers are started here, or somebody's ``own``; ``tell`` is told what stays there. ``on_design`` is told when
+    a design begins (result None) and when it is judged, and before that which server is being waited for. Raises
+    ServerUnavailable where no design was judged before, and DesignFailed for a bug in the first.
 
     ``repeat``: how often the workload's first race is repeated through each design, live and simulated. Raises
     NothingToRepeat where it has none.
-
-    ``on_design`` is told when a design begins (result None) and when it is judged, and before that which server is
-    being waited for. Raises ServerUnavailable where no design was judged before, and DesignFailed for a bug in one.
     """
     began = datetime.now(UTC)
     settings = settings_of(scenario, seed)
@@ -79,11 +91,9 @@ def run_live(
     judged: list[Judged] = []
     not_run: dict[str, str] = {}
     streams: dict[str, tuple[StreamFacts, ...]] = {}
-    end: BaseException | None = None
+    end: KeyboardInterrupt | ServerUnavailable | DesignFailed | None = None
     needs = [design.resources() for design in designs.values()]
-    with local_stack(settings, needs, waiting_for) as stack:
-        waiting_for("the isolation levels of PostgreSQL")
-        levels = asyncio.run(isolation_levels(stack.servers.database))
+    with _opened(settings, needs, own, waiting_for, tell) as (stack, levels):
         try:
             for number, (name, design) in enumerate(designs.items(), start=1):
                 reason = why_not(design.resources(), stack.servers)
@@ -96,28 +106,27 @@ def run_live(
                 on_design(name, one.result)
                 if INTERRUPTED in one.history.notes:
                     raise KeyboardInterrupt
-            for number, trial in enumerate(TRIALS if streams else (), start=len(designs) + 1):
-                on_design(f"the change stream, {trial.name}", None)
-                sides = run_trial(trial, settings, stack.servers, _run_name(number))
-                reached = trial is UNDISTURBED or all(one.killed for one in sides)
-                streams[trial.name if reached else f"{trial.name}: too slow here, it was not killed"] = sides
+            if streams:
+                _try_delivery(settings, stack, len(designs) + 1, streams, on_design)
             if race is not None:
                 numbers = count(len(designs) + len(TRIALS) + 1)
-                repetitions = Repetitions(
-                    race, repeat, as_the_servers(settings), _live_play(settings, stack, numbers)
-                )
+                model = as_the_servers(settings, stack.servers, levels)
+                repetitions = Repetitions(race, repeat, model, _live_play(settings, stack, numbers))
                 ran = {one.name: designs[one.name] for one in judged}
                 repetitions.run(ran, stack.servers, lambda what: on_design(what, None))
-        except (KeyboardInterrupt, ServerUnavailable) as error:
+        except (KeyboardInterrupt, ServerUnavailable, DesignFailed) as error:
             if not judged:
                 raise
             end = error
-    beside, cut_short = _simulations(judged, designs, workload, as_the_servers(settings))
-    database, *others = stack.facts
+            not_run |= _not_reached(designs, judged, not_run, error)
+    beside, cut_short = _simulations(
+        judged, designs, workload, as_the_servers(settings, stack.servers, levels)
+    )
     live = LiveFacts(
         began=began.strftime("%Y-%m-%d %H:%M UTC"),
         machine=machine_facts(),
-        servers=(database.model_copy(update={"settings": {**database.settings, **levels}}), *others),
+        servers=tuple(_with_levels(one, levels) for one in stack.facts),
+        own=own is not None,
         links=stack.links,
         not_run=not_run,
         simulated=beside,
@@ -125,13 +134,61 @@ def run_live(
         agreement=repetitions.found() if repetitions is not None else None,
     )
     facts = replace(
-        facts_of(scenario, seed, replay), live=live, families=tuple(_families(settings, stack, database))
+        facts_of(scenario, seed, replay),
+        live=live,
+        families=tuple(_families(settings, stack, own is not None)),
     )
     return LiveRun(
-        finish(scenario, workload, facts, designs, judged),
-        interrupted=cut_short or isinstance(end, KeyboardInterrupt),
-        unavailable=str(end) if isinstance(end, ServerUnavailable) else None,
+        finish(scenario, workload, facts, designs, judged), KeyboardInterrupt() if cut_short else end
     )
+
+
+@contextmanager
+def _opened(
+    settings: Settings,
+    needs: Sequence[Resources],
+    own: OwnServers | None,
+    waiting_for: Callable[[str], None],
+    tell: Callable[[str], None],
+) -> Iterator[tuple[Stack, dict[str, str]]]:
+    """Servers that are up, and what the isolation levels of the database are. Raises ServerUnavailable."""
+    opened: AbstractContextManager[Stack] = (
+        local_stack(settings, needs, waiting_for)
+        if own is None
+        else own_stack(settings, needs, own, waiting_for, tell)
+    )
+    with opened as stack:
+        levels: dict[str, str] = {}
+        if stack.servers.database is not None:
+            waiting_for("the isolation levels of the database")
+            levels = asyncio.run(isolation_levels(stack.servers.database))
+        yield stack, levels
+
+
+def _not_reached(
+    designs: Mapping[str, Design],
+    judged: Sequence[Judged],
+    not_run: Mapping[str, str],
+    error: KeyboardInterrupt | ServerUnavailable | DesignFailed,
+) -> dict[str, str]:
+    """Why designs are missing in a run that ended early: the first of them ran when it ended."""
+    done = {one.name for one in judged} | not_run.keys()
+    missing = [name for name in designs if name not in done]
+    reasons = dict.fromkeys(missing, "the run ended before")
+    if missing and not isinstance(error, KeyboardInterrupt):
+        reasons[missing[0]] = ". ".join((str(error).splitlines()[0], *_notes(error)))
+    return reasons
+
+
+def _notes(error: BaseException) -> Sequence[str]:
+    """What a run noted of its operations when it was cut off; the error may have come of that which has the notes."""
+    found: BaseException | None = error
+    while found is not None:
+        notes: Sequence[str] = getattr(found, "__notes__", ())
+        if notes:
+            return notes
+        found = found.__cause__ or found.__context__
+    return ()
 
 
 def set_up(waiting_for: Callable[[str], None]) -> str:
@@ -147,7 +204,7 @@ def set_up(waiting_for: Callable[[str], None]) -> str:
 
 def _run_name(number: int) -> str:
     """What a run's tables, topics and slots are named by."""
-    return f"arbsim_{os.getpid()}_{number}"
+    return f"{OURS}_{number}"
 
 
 def _judge(
@@ -183,7 +240,7 @@ def _played(
     except ServerUnavailable:
         raise
     except Exception as error:
-        stack.servers.check()  # what a server's end looks like to a client is no fault of the design
+        stack.servers.ask()  # what a server's end looks like to a client is no fault of the design
         raise DesignFailed(name, error) from error
 
 
@@ -199,6 +256,21 @@ def _live_play(settings: Settings, stack: Stack, numbers: Iterator[int]) -> Live
     return play
 
 
+def _try_delivery(
+    settings: Settings,
+    stack: Stack,
+    number: int,
+    streams: dict[str, tuple[StreamFacts, ...]],
+    on_design: Callable[[str, DesignResult | None], None],
+) -> None:
+    """Kill the change stream's connector in every way that matters; ``number`` is that of the first run."""
+    for place, trial in enumerate(TRIALS, start=number):
+        on_design(f"the change stream, {trial.name}", None)
+        sides = run_trial(trial, settings, stack.servers, _run_name(place))
+        reached = trial is UNDISTURBED or all(one.killed for one in sides)
+        streams[trial.name if reached else f"{trial.name}: too slow here, it was not killed"] = sides
+
+
 async def isolation_levels(database: DatabaseServer) -> dict[str, str]:
     """What the database gives for each level that is asked for, by the anomalies that it lets happen.
 
@@ -206,12 +278,20 @@ async def isolation_levels(database: DatabaseServer) -> dict[str, str]:
     nothing; here it shows. Raises ServerUnavailable.
     """
     try:
-        async with Server(database.dsn) as server:
+        async with Server(database.dsn, schema=f"{OURS}_probe") as server:
             executor = ServerExecutor(server)
             found = await verify(executor.target, server.facts.yugabyte, server.play)
     except ServerUnreachable as error:
         raise ServerUnavailable(str(error)) from None
-    return {f"{level.requested.upper()} in force": level.gives for level in found.levels}
+    return in_force(found)
+
+
+def in_force(found: VerifyResults) -> dict[str, str]:
+    """What each level gives, and what is wrong with that."""
+    return {
+        f"{level.requested.upper()} in force": ". ".join((level.gives, *level.warnings)).rstrip(".")
+        for level in found.levels
+    }
 
 
 def _simulations(
@@ -245,9 +325,15 @@ def simulated(result: DesignResult) -> Simulated:
     )
 
 
-def as_the_servers(settings: Settings) -> Settings:
-    """The model of the servers that are really there: one of each, and the database is PostgreSQL."""
-    database = replace(settings.database, dialect="postgres", gateway="leader", pool_size=pool_size(settings))
+def as_the_servers(settings: Settings, servers: Servers, levels: Mapping[str, str]) -> Settings:
+    """The model of the servers that are really there: one of each, and a database with the isolation found in it."""
+    database = replace(
+        settings.database,
+        dialect="yugabyte" if servers.product == YUGABYTE else "postgres",
+        gateway="leader",
+        pool_size=servers.pool_size(settings),
+        read_committed=levels.get("READ COMMITTED in force", "").startswith("read committed"),
+    )
     return replace(settings, database=database, replicated=False)
 
 
@@ -266,16 +352,36 @@ def machine_facts() -> dict[str, str]:
     }
 
 
-def _families(settings: Settings, stack: Stack, database: ServerFacts) -> Iterator[FamilyFacts]:
+def _with_levels(server: ServerFacts, levels: Mapping[str, str]) -> ServerFacts:
+    """The facts of the database, with what each isolation level gives there; other servers' as they are."""
+    if server.name != DATABASE:
+        return server
+    return server.model_copy(update={"settings": {**server.settings, **levels}})
+
+
+def _families(settings: Settings, stack: Stack, own: bool) -> Iterator[FamilyFacts]:
+    """What stands for each family."""
     leader = settings.database.leader
-    yield FamilyFacts(
-        family="db",
-        replicas=f"one {database.product} {database.version} in {leader}, without replicas",
-        quorum="none: a commit waits for the one server",
-        recovery_point="none is shown: there is no second copy",
-        gateway=f"clients connect to the server in {leader}, each over its region's link",
-    )
-    if stack.servers.kafka is not None:
+    for database in (one for one in stack.facts if one.name == DATABASE):
+        named = f"{database.product} {database.version}"
+        yield FamilyFacts(
+            family="db",
+            replicas=f"{named} as it was found" if own else f"one {named} in {leader}, without replicas",
+            quorum="the server's own" if own else "none: a commit waits for the one server",
+            recovery_point="none is shown" if own else "none is shown: there is no second copy",
+            gateway=f"clients connect to the server in {leader}, each over its region's link",
+        )
+    if stack.servers.kafka is None:
+        return
+    if own:
+        yield FamilyFacts(
+            family="bus",
+            replicas=f"clusters as they were found; that of {settings.kafka_leader} is the stretched one as well",
+            quorum=f"acks=all waits for the replicas in sync; each topic has {stack.servers.replication}",
+            recovery_point="none is shown",
+            gateway="producers and consumers connect to the addresses that brokers advertise, over no link",
+        )
+    else:
         yield FamilyFacts(
             family="bus",
             replicas=f"one broker a region; the one in {settings.kafka_leader} is the stretched cluster as well",

@@ -375,6 +375,9 @@ class LiveFacts(Part):
     began: str = Field(description="when the run began, in UTC")
     machine: dict[str, str]
     servers: tuple[ServerFacts, ...]
+    own: bool = Field(
+        default=False, description="whether the servers were there before and are somebody's own"
+    )
     links: tuple[LinkFacts, ...]
     not_run: dict[str, str] = Field(
         description="designs that these servers cannot stand for, with the reason"

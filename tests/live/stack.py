@@ -15,7 +15,7 @@ from arbsim.results import DesignResult, StreamFacts
 from arbsim.runner import card_of, designs_of
 from arbsim.scenario import Scenario
 from arbsim.worlds.api import Design
-from arbsim.worlds.live.local import Stack
+from arbsim.worlds.live.servers import Stack
 from arbsim.worlds.live.serving import KillService
 from arbsim.worlds.live.world import run_design
 from arbsim.worlds.virtual.settings import Settings

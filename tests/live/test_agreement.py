@@ -19,6 +19,7 @@ from tests.live.stack import Live
 MS = 1_000_000
 FAR_MS = 700
 PROBES = 10
+LEVELS = {"READ COMMITTED in force": "read committed"}
 
 
 @pytest.mark.parametrize(("name", "meeting_ms"), [("bus/regional-deltas", 0), ("db/select-then-update", 160)])
@@ -29,7 +30,9 @@ def test_servers_and_model_break_the_same_repetitions(name: str, meeting_ms: int
     workload = repeated(race, gaps_ns, 2 * FAR_MS * MS)
     design = designs_of(kafka.scenario, [name])[name]
     live = kafka.run(name, workload)
-    model = run_model(design, card_of(name, design), workload, as_the_servers(kafka.settings))
+    model = run_model(
+        design, card_of(name, design), workload, as_the_servers(kafka.settings, kafka.stack.servers, LEVELS)
+    )
     assert unanswered(live) == set()
     assert broken_accounts(live) == broken_accounts(model) == {1, 3}
 
@@ -38,7 +41,7 @@ def test_probes_measure_links_servers_and_mirror_maker(kafka: Live) -> None:
     def live(name: str, design: Any, workload: Workload) -> History:
         return kafka.run_design(design, name, workload)
 
-    settings = as_the_servers(kafka.settings)
+    settings = as_the_servers(kafka.settings, kafka.stack.servers, LEVELS)
     designs = designs_of(kafka.scenario, ["bus/regional-deltas", "db/atomic-update"])
     told, found = calibrate(settings, kafka.stack.servers, designs, live, each_way=PROBES)
     wide = settings.round_trip_ns["west", "east"]

@@ -48,7 +48,9 @@ def test_a_client_waits_at_least_as_long_as_its_round_trips_take(judge: Judge, l
 
 
 def test_isolation_levels_are_named_by_what_the_server_did(live: Live) -> None:
-    assert asyncio.run(isolation_levels(live.stack.servers.database)) == {
+    database = live.stack.servers.database
+    assert database is not None
+    assert asyncio.run(isolation_levels(database)) == {
         "READ COMMITTED in force": "read committed",
         "REPEATABLE READ in force": "snapshot isolation",
         "SERIALIZABLE in force": "serializable, as far as these anomalies show",

@@ -12,7 +12,6 @@ from aiokafka.errors import KafkaError
 
 from arbsim.worlds.api import Consumer, Kafka, Topic
 from arbsim.worlds.live.clients import KafkaSettings, LiveMessaging, Names
-from arbsim.worlds.live.kafka import server_name
 from arbsim.worlds.live.topics import RunTopics
 from arbsim.worlds.virtual.kafka.clusters import Clusters, RegionKafka
 from arbsim.worlds.virtual.kernel import Kernel, Trace
@@ -218,8 +217,8 @@ async def _observe(live: Live) -> dict[str, Any]:
 
         def process_of(script: str) -> Process:
             def process(region: str) -> Kafka:
-                ports = {name: servers.links.port(region, server_name(name)) for name in settings.regions}
-                clients = KafkaSettings(ports, settings.kafka_leader, 0, 100, 10_000, 500)
+                addresses = servers.kafka_from(region)
+                clients = KafkaSettings(addresses, settings.kafka_leader, 0, 100, 10_000, 500)
                 messaging = LiveMessaging(region, names, clients, lambda operation: False)
                 stack.push_async_callback(messaging.close)
                 return _Own(messaging, script)

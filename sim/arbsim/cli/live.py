@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,13 +18,14 @@ from arbsim.cli.inputs import (
     replay_line,
     slug,
 )
-from arbsim.cli.output import INTERRUPTED, AsJson, Unreachable, bad_input, conclude, print_out
+from arbsim.cli.output import INTERRUPTED, AsJson, Unreachable, bad_input, conclude, print_out, visible
 from arbsim.cli.run import progress, write_run
 
 if TYPE_CHECKING:
     from arbsim.live import LiveRun
     from arbsim.scenario import Scenario
     from arbsim.worlds.api import Design
+    from arbsim.worlds.live.own import OwnServers
 
 
 @app.command()
@@ -51,9 +54,29 @@ def live(
         bool,
         typer.Option("--setup", help="Fetch Kafka and Debezium once, with Maven, and prepare fast starts."),
     ] = False,
+    kafka: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGION=HOST:PORT,...",
+            help="Your own Kafka, an address for each region (no TLS), instead of servers that are started here.",
+        ),
+    ] = None,
+    dsn: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Your own database: postgresql://user@host:port/database. The password can stand in PGPASSWORD.",
+        ),
+    ] = None,
+    compose: Annotated[
+        bool, typer.Option("--compose", help="The servers of docker-compose.yml, which must be up.")
+    ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave on your own servers what was made there.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a scenario through its designs on real servers, started here on loopback, and judge each."""
+    """Run a scenario through its designs on real servers, started here on loopback or your own, and judge each."""
     if setup:
         _set_up()
         if file is None:
@@ -62,17 +85,35 @@ def live(
         raise bad_input("name a scenario, or give --setup")
     scenario = read_scenario(file)
     designs = choose_designs(scenario, design or [])
-    done = _run(scenario, designs, file, seed, design or [], repeat)
+    used = scenario.seed if seed is None else seed
+    own = _own_servers(scenario, used, kafka, dsn, compose, keep, repeat)
+    where = " --compose" if compose else "".join((" --kafka ..." * bool(kafka), " --dsn ..." * bool(dsn)))
+    replay = replay_line("live", file, used, design or []) + where
+    replay += f" --repeat {repeat}" if repeat else ""
+    done = _run(scenario, designs, used, replay, own, repeat)
     folder = out if out is not None else Path("reports") / f"{slug(file, scenario.name)}_live"
     report = write_run(done.run, folder)
-    if done.interrupted:
+    if done.end is not None:
+        _end_early(scenario, done, report, as_json)
+    conclude(done.run.results, as_json, report)
+
+
+def _end_early(scenario: Scenario, done: LiveRun, report: str, as_json: bool) -> None:
+    """Say where what was judged before is, and end with what ended the run."""
+    from arbsim.live import ServerUnavailable
+
+    end = done.end
+    if isinstance(end, KeyboardInterrupt):
         if as_json:
             print_out(done.run.results.model_dump_json(indent=2))
         typer.echo(f"Interrupted. What happened so far: {report}", err=True)
         raise SystemExit(INTERRUPTED)
-    if done.unavailable is not None:
-        raise Unreachable(f"{done.unavailable}\nWhat was judged before: {report}")
-    conclude(done.run.results, as_json, report)
+    if isinstance(end, ServerUnavailable):
+        raise Unreachable(f"{end}\nWhat was judged before: {report}")
+    typer.echo(f"What was judged before a design failed: {report}", err=True)
+    with own_designs_failing(scenario):
+        assert end is not None
+        raise end
 
 
 def _set_up() -> None:
@@ -90,19 +131,60 @@ def _set_up() -> None:
         raise Unreachable(str(problem)) from None
 
 
+def _own_servers(
+    scenario: Scenario, seed: int, kafka: str | None, dsn: str | None, compose: bool, keep: bool, repeat: int
+) -> OwnServers | None:
+    """The servers that the options name; None where they are to be started here. Raises BadInput."""
+    from arbsim.runner import settings_of
+    from arbsim.worlds.live.addresses import BadAddress, parse_dsn, parse_kafka
+    from arbsim.worlds.live.compose import ComposeFileError, compose_servers
+    from arbsim.worlds.live.own import OwnServers
+
+    if compose and (kafka is not None or dsn is not None):
+        raise bad_input("--compose is instead of --kafka and --dsn: it knows the addresses")
+    if not compose and kafka is None and dsn is None:
+        if keep:
+            raise bad_input("--keep is for servers of your own, with --kafka, --dsn or --compose")
+        return None
+    if repeat:
+        raise bad_input(
+            "--repeat is for servers that are started here: the delays of others are not measured"
+        )
+    settings = settings_of(scenario, seed)
+    try:
+        if compose:
+            return compose_servers(settings.regions, settings.database.leader, keep)
+        return OwnServers(
+            None if kafka is None else parse_kafka(kafka, settings.regions),
+            None if dsn is None else parse_dsn(dsn, os.environ),
+            keep,
+        )
+    except (BadAddress, ComposeFileError) as mistake:
+        raise bad_input(str(mistake)) from None
+
+
 def _run(
-    scenario: Scenario, designs: dict[str, Design], file: str, seed: int | None, names: list[str], repeat: int
+    scenario: Scenario,
+    designs: dict[str, Design],
+    seed: int,
+    replay: str,
+    own: OwnServers | None,
+    repeat: int,
 ) -> LiveRun:
     from arbsim.live import NothingToRepeat, ServerUnavailable, run_live
     from arbsim.workload import build_workload
 
-    used = scenario.seed if seed is None else seed
-    replay = replay_line("live", file, used, names) + (f" --repeat {repeat}" if repeat else "")
-    workload = build_workload(scenario, used)
+    workload = build_workload(scenario, seed)
+    # A polite kill ends a run as Ctrl-C does: what was made is removed, what was judged is kept.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with own_designs_failing(scenario), progress(len(designs)) as on_design:
-            return run_live(scenario, workload, used, designs, replay, on_design, repeat)
+            return run_live(scenario, workload, seed, designs, replay, on_design, own, _tell, repeat)
     except NothingToRepeat as missing:
         raise bad_input(str(missing)) from None
     except ServerUnavailable as problem:
         raise Unreachable(str(problem)) from None
+
+
+def _tell(text: str) -> None:
+    typer.echo(visible(text), err=True)

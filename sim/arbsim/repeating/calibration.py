@@ -57,7 +57,8 @@ async def measure_links(servers: Servers, settings: Settings) -> list[Trip]:
     return trips
 
 
-async def _database(stack: AsyncExitStack, server: DatabaseServer) -> Ask:
+async def _database(stack: AsyncExitStack, server: DatabaseServer | None) -> Ask:
+    assert server is not None, "servers that are started here have a database"
     connection = await server.connect()
     stack.push_async_callback(quietly, connection.close)
     return partial(connection.fetchval, "SELECT 1")

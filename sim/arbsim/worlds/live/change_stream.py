@@ -94,6 +94,8 @@ class LiveStream:
         sides: Mapping[str, tuple[str, str]],
         run: str,
         sandbox: Sandbox,
+        *,
+        keep: bool = False,
     ) -> None:
         """``sides``: the cluster's address and the topic's name in each region; the connector writes to the first."""
         self._connect = connect
@@ -103,6 +105,7 @@ class LiveStream:
         self._sides = sides
         self._run = run
         self._sandbox = sandbox
+        self._keep = keep
         self._watching: list[asyncio.Task[None]] = []
         self.changes_at_flush: int | None = None
         """How many changes had come when the connector's position was stored last; None before the first time."""
@@ -113,7 +116,8 @@ class LiveStream:
 
         Raises ServerUnavailable.
         """
-        stack.push_async_callback(quietly, self._forget)
+        if not self._keep:
+            stack.push_async_callback(quietly, self._forget)
         self._connect.start()
         stack.callback(self._end)
         for witness in self.witnesses:

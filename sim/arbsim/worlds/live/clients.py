@@ -29,25 +29,32 @@ _POLL_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of one run. ``mirrored`` are the design's topics that MirrorMaker copies."""
+    """The names of one run. ``mirrored`` are the design's topics that MirrorMaker copies.
+
+    ``copies``: what the name of a copy has before the name of the region that it comes from.
+    """
 
     run: str
     regions: tuple[str, ...]
     mirrored: frozenset[str]
+    copies: str = ""
 
     def real(self, topic: str, cluster: str) -> str:
         """The name on the broker of what the design calls ``topic``."""
         source, dot, rest = topic.partition(".")
         if dot and source in self.regions and rest in self.mirrored:
-            return f"{source}.{self.real(rest, cluster)}"
+            return self.copied(source, self.real(rest, cluster))
         if cluster == STRETCHED:
             return f"{self.run}-{STRETCHED}-{topic}"
         return f"{self.run}{MIRRORED}{topic}" if topic in self.mirrored else f"{self.run}-{topic}"
 
+    def copied(self, source: str, topic: str) -> str:
+        """The name of the copy that MirrorMaker makes of a topic of a region."""
+        return f"{self.copies}{source}.{topic}"
+
     def is_ours(self, name: str) -> bool:
-        """Whether a topic on a broker is of the run, or a copy of such a one."""
-        source, dot, rest = name.partition(".")
-        return (rest if dot and source in self.regions else name).startswith(f"{self.run}-")
+        """Whether a topic on a broker is of the run, or a copy of such a one, whoever made it."""
+        return f"{self.run}-" in name
 
     def ours(self, name: str) -> str:
         """A group or a transactional id of the run."""
@@ -185,9 +192,12 @@ async def _told(answer: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class KafkaSettings:
-    """What clients are opened with beside what the design asks for. ``ports``: of a region's links, by cluster."""
+    """What clients are opened with beside what the design asks for.
 
-    ports: Mapping[str, int]
+    ``addresses``: by which a region reaches each cluster.
+    """
+
+    addresses: Mapping[str, str]
     leader: str
     linger_ms: int
     fetch_max_wait_ms: int
@@ -226,8 +236,7 @@ class LiveMessaging:
             self._changed_ns = time.monotonic_ns()
 
     def _address(self, cluster: str) -> str:
-        place = self._settings.leader if cluster == STRETCHED else self._region
-        return f"127.0.0.1:{self._settings.ports[place]}"
+        return self._settings.addresses[self._settings.leader if cluster == STRETCHED else self._region]
 
     async def producer(
         self,

@@ -7,10 +7,13 @@ relay leads to the published port. Only the listener OWN crosses no relay.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from arbsim.worlds.live.database import DatabaseServer
+from arbsim.worlds.live.own import OwnServers
 
 CLIENT_REGIONS = ("east", "west")
 REPLICA_REGIONS = ("east", "west", "central")
@@ -98,6 +101,26 @@ def compose_stack(path: Path | None = None) -> ComposeStack:
         stretched={region: servers.broker(f"kafka-stretched-{region}", region) for region in REPLICA_REGIONS},
         databases={region: servers.published(f"yugabyte-{region}", _YSQL_PORT) for region in REPLICA_REGIONS},
         connect_url=f"http://{servers.published('connect', _CONNECT_PORT)}",
+    )
+
+
+def compose_servers(regions: Sequence[str], leader: str, keep: bool) -> OwnServers:
+    """The stack as servers that are there: the node of YugabyteDB in the leader's region, Kafka in each region.
+
+    Its MirrorMaker copies what runs want copied. Raises ComposeFileError where a region is none of the file's.
+    """
+    stack = compose_stack()
+    if not set(regions) <= set(stack.clusters):
+        raise ComposeFileError(
+            f"{_FILE} has Kafka in {' and '.join(stack.clusters)}; the scenario's regions are {', '.join(regions)}"
+        )
+    host, _, port = stack.databases[leader].rpartition(":")
+    return OwnServers(
+        {region: stack.clusters[region].own for region in regions},
+        DatabaseServer(host, int(port), "yugabyte", "yugabyte"),
+        keep,
+        mirrored=True,
+        start="the servers of docker-compose.yml must be up: docker compose up --detach",
     )
 
 

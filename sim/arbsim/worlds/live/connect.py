@@ -30,7 +30,14 @@ class Connect:
     """One worker. It can be killed and started again: what it knows is in its cluster's topics."""
 
     def __init__(
-        self, java: Java, cluster: str, group: str, home: Path, delivery: Delivery, flush_ms: int
+        self,
+        java: Java,
+        cluster: str,
+        group: str,
+        home: Path,
+        delivery: Delivery,
+        flush_ms: int,
+        replication: int = 1,
     ) -> None:
         """``cluster`` is the cluster's address, ``group`` the worker's group and the beginning of its topics' names.
 
@@ -42,6 +49,7 @@ class Connect:
         self._home = home
         self._delivery = delivery
         self._flush_ms = flush_ms
+        self._replication = replication
         self._port = free_ports(1)[0]
         self._child: Child | None = None
 
@@ -85,7 +93,7 @@ class Connect:
         }
         for kind in ("config", "offset", "status"):
             settings[f"{kind}.storage.topic"] = f"{self._group}-{kind}"
-            settings[f"{kind}.storage.replication.factor"] = 1
+            settings[f"{kind}.storage.replication.factor"] = self._replication
             if kind != "config":
                 settings[f"{kind}.storage.partitions"] = 1
         if self._delivery == "exactly once":
@@ -114,6 +122,7 @@ class Connect:
             "database.user": source.user,
             "database.password": source.password,
             "database.dbname": source.database,
+            "database.sslmode": source.sslmode,
             "table.include.list": table,
             "topic.prefix": "yb",
             "snapshot.mode": "initial",

@@ -27,7 +27,13 @@ from arbsim.worlds.live.statements import ACCOUNTS, meaning_of
 CHANGES = "arbsim_changes"
 """The table beside; the trigger's function has the same name."""
 
+YUGABYTE = "YugabyteDB"
+"""The product, where the server is one."""
+
 _CONNECT_TIMEOUT_S = 15.0
+_NOT_CONNECTED = (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""ValueError: a file of certificates that sslmode needs is not there."""
+
 _CLOCK_PROBES = 20
 
 # ruff: noqa: S608 - the names in these statements are our own
@@ -58,26 +64,36 @@ class DatabaseServer:
     user: str
     database: str
     password: str = field(repr=False, default="")
+    sslmode: str = "prefer"
+    """libpq's word; "verify-full" alone cannot be, since a link has another name than the server."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What asyncpg is called with."""
+        return {
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "password": self.password or None,
+            "database": self.database,
+            "ssl": self.sslmode,
+            "timeout": _CONNECT_TIMEOUT_S,
+        }
 
     async def connect(self) -> asyncpg.Connection:
         """Open a connection. Raises ServerUnavailable, with the place and never with the password."""
         try:
-            return await asyncpg.connect(
-                host=self.host,
-                port=self.port,
-                user=self.user,
-                password=self.password or None,
-                database=self.database,
-                timeout=_CONNECT_TIMEOUT_S,
-            )
-        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+            return await asyncpg.connect(**self.arguments)
+        except _NOT_CONNECTED as error:
             raise ServerUnavailable(f"{self}: {told(error)}") from None
 
     @property
     def dsn(self) -> str:
         """The URL, password included: it belongs into no report and no message."""
         who = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
-        return f"postgresql://{who}@{self.host}:{self.port}/{quote(self.database, safe='')}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        where = f"{host}:{self.port}/{quote(self.database, safe='')}"
+        return f"postgresql://{who}@{where}?sslmode={self.sslmode}"
 
     def __str__(self) -> str:
         return f"the database {self.database} at {self.host}:{self.port}"
@@ -148,22 +164,17 @@ async def open_pool(server: DatabaseServer, schema: str, log: Log, *, least: int
     """Open a pool whose connections see the run's tables and note what they do. Raises ServerUnavailable."""
     try:
         pool: asyncpg.Pool = await asyncpg.create_pool(
-            host=server.host,
-            port=server.port,
-            user=server.user,
-            password=server.password or None,
-            database=server.database,
+            **server.arguments,
             min_size=least,
             max_size=most,
             max_inactive_connection_lifetime=0,
             connection_class=_observed(log),
-            server_settings={"search_path": schema, "application_name": "arbsim"},
+            server_settings={"search_path": schema, "application_name": schema},
             # By default a connection pays one more round trip when it goes back, to reset what a session may have
             # set. Designs set nothing, and the model has no such trip either.
             reset=_keep,
-            timeout=_CONNECT_TIMEOUT_S,
         )
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+    except _NOT_CONNECTED as error:
         raise ServerUnavailable(f"{server}: {told(error)}") from None
     return pool
 
@@ -223,8 +234,8 @@ class Sandbox:
         """Empty all tables and insert the opening balances; nothing of that is a change."""
         connection = self._connection
         names = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", self.schema)
-        if names:
-            await connection.execute("TRUNCATE " + ", ".join(f'"{row["tablename"]}"' for row in names))
+        tables = ", ".join(f'"{row["tablename"]}"' for row in names)
+        await connection.execute(f"TRUNCATE {tables}")
         await connection.execute(f"DROP TRIGGER IF EXISTS {CHANGES} ON {ACCOUNTS}")
         await connection.executemany(
             f"INSERT INTO {ACCOUNTS} (id, balance) VALUES ($1, $2)",
@@ -232,23 +243,26 @@ class Sandbox:
         )
         await connection.execute(f"DROP TABLE IF EXISTS {CHANGES}; DROP FUNCTION IF EXISTS {CHANGES}")
         await connection.execute(_WATCH.format(schema=self.schema))
-        await connection.execute("ANALYZE")
+        await connection.execute(f"ANALYZE {tables}")
 
     async def changes(self) -> list[Change]:
         """All committed changes, in order."""
         connection = self._connection
         keeps = await connection.fetchval("SHOW track_commit_timestamp") == "on"
+        product, _ = product_of(await connection.fetchval("SELECT version()"))
+        # Connections of YugabyteDB take a sequence's numbers in blocks: they are in no order, the times are.
+        order = "at, place" if product == YUGABYTE else "place"
         committed = "pg_xact_commit_timestamp((transaction % 4294967296)::text::xid)" if keeps else "at"
         rows = await connection.fetch(
             "SELECT place, account, before, after, process, transaction,"
             " (extract(epoch FROM at) * 1000000)::bigint AS at_us,"
             f" (extract(epoch FROM {committed}) * 1000000)::bigint AS committed_us"
-            f" FROM {CHANGES} ORDER BY place"
+            f" FROM {CHANGES} ORDER BY {order}"
         )
         behind_ns = await self.clock_ns()
         return [
             Change(
-                row["place"],
+                place,
                 row["account"],
                 _cents(row["before"]),
                 _cents(row["after"]),
@@ -257,7 +271,7 @@ class Sandbox:
                 row["at_us"] * 1000 - behind_ns,
                 row["committed_us"] * 1000 - behind_ns,
             )
-            for row in rows
+            for place, row in enumerate(rows)
         ]
 
     async def clock_ns(self) -> int:
@@ -321,5 +335,5 @@ def product_of(version: str) -> tuple[str, str]:
     if match is None:
         return version.split(" on ", maxsplit=1)[0], ""
     if match[3]:
-        return "YugabyteDB", match[3]
+        return YUGABYTE, match[3]
     return match[1], match[2]

@@ -33,7 +33,7 @@ class Link:
     """A way from a region to a server.
 
     A chunk takes ``one_way_ns`` x (1 + jitter x u) with u uniform in [0, 1), as in the virtual network.
-    ``jitter_ppm`` is in parts per million.
+    ``jitter_ppm`` is in parts per million. ``listen`` is the relay's own port; any that is free where it is 0.
     """
 
     region: str
@@ -42,6 +42,7 @@ class Link:
     one_way_ns: int
     jitter_ppm: int = 0
     host: str = "127.0.0.1"
+    listen: int = 0
 
 
 class Links:
@@ -90,6 +91,10 @@ class Links:
     def child(self) -> Child:
         """The relays' process."""
         return self._child
+
+    def leads(self, region: str, server: str) -> bool:
+        """Whether there is a link from a region to a server."""
+        return (region, server) in self._ports
 
     def port(self, region: str, server: str) -> int:
         """The port of 127.0.0.1 by which a region reaches a server."""
@@ -186,7 +191,7 @@ async def _serve() -> None:
         ) -> None:
             await _relay(link, draws, reader, writer)
 
-        server = await asyncio.start_server(connected, "127.0.0.1", 0, backlog=512)
+        server = await asyncio.start_server(connected, "127.0.0.1", link.listen, backlog=512)
         servers.append(server)
         ports.append(server.sockets[0].getsockname()[1])
     sys.stdout.write(json.dumps(ports) + "\n")

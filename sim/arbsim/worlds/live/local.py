@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from arbsim.results import LinkFacts, ServerFacts
+from arbsim.results import ServerFacts
 from arbsim.worlds.api import Resources, Topic
 from arbsim.worlds.live.clients import Names
 from arbsim.worlds.live.connect import Connect
-from arbsim.worlds.live.database import DatabaseServer, product_of
+from arbsim.worlds.live.database import DatabaseServer
+from arbsim.worlds.live.facts import connect_facts, database_links, facts_of_database
 from arbsim.worlds.live.java import (
-    DEBEZIUM_VERSION,
     KAFKA_VERSION,
     Java,
     JavaMissing,
@@ -27,31 +24,11 @@ from arbsim.worlds.live.kafka import Broker, Flow, server_name, start_mirror_mak
 from arbsim.worlds.live.links import Link, Links
 from arbsim.worlds.live.postgres import EmbeddedPostgres
 from arbsim.worlds.live.processes import Child, free_ports, locked_folder
-from arbsim.worlds.live.replay import DATABASE
-from arbsim.worlds.live.servers import Servers, pool_size
+from arbsim.worlds.live.servers import Servers, Stack, mirrors, pool_size, streams
 from arbsim.worlds.live.topics import RunTopics
 from arbsim.worlds.virtual.settings import Settings
 
 _PREFIX = "arbsim-live-"
-_QUESTIONS = 7
-_DATABASE_SETTINGS = (
-    "default_transaction_isolation",
-    "wal_level",
-    "synchronous_commit",
-    "fsync",
-    "deadlock_timeout",
-    "max_connections",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """Servers that are up, and what is known of them."""
-
-    servers: Servers
-    facts: tuple[ServerFacts, ...]
-    """The database comes first."""
-    links: tuple[LinkFacts, ...]
 
 
 @contextmanager
@@ -96,9 +73,9 @@ def local_stack(
             for child in children:
                 child.check()
 
-        servers = Servers(database, links, folder, kafka, no_kafka, java, check)
+        servers = Servers(database, links, folder, kafka, no_kafka, java, check, ask=check)
         waiting_for("answers over the links")
-        of_database, measured = asyncio.run(_facts_of_database(servers, settings))
+        of_database, measured = asyncio.run(facts_of_database(servers, settings))
         yield Stack(servers, (of_database, *facts), measured)
 
 
@@ -164,13 +141,7 @@ def _links(
     settings: Settings, database: DatabaseServer, brokers: Mapping[str, Broker], folder: Path
 ) -> Links:
     """Relays for the ways that clients, services and MirrorMaker take."""
-    leader = settings.database.leader
-    links = [
-        Link(
-            region, DATABASE, database.port, settings.round_trip_ns[region, leader] // 2, settings.jitter_ppm
-        )
-        for region in settings.regions
-    ]
+    links = database_links(database, settings)
     links += [
         Link(
             region,
@@ -229,16 +200,11 @@ def _start_mirroring(
         for target in settings.regions
         if source != target
     ]
-    if not flows or not _mirrors(needs):
+    if not flows or not mirrors(needs):
         return []
     mirror = start_mirror_maker(java, brokers, flows, folder / "mirror", train=False)
     stack.callback(mirror.kill)
     return [mirror]
-
-
-def _mirrors(needs: Sequence[Resources]) -> bool:
-    """Whether MirrorMaker has something to copy."""
-    return any(one.change_stream or any(topic.mirrored for topic in one.topics) for one in needs)
 
 
 async def _all_ready(brokers: Mapping[str, Broker]) -> None:
@@ -271,7 +237,7 @@ def _facts_of_kafka(
             stands_for=stretched,
             settings=told,
         )
-    if _mirrors(needs):
+    if mirrors(needs):
         told = {
             "flows": "one process; for each flow it reads over the target's link to the source",
             "delivery": "at least once",
@@ -280,64 +246,5 @@ def _facts_of_kafka(
         yield ServerFacts(
             name="MirrorMaker", product="Apache Kafka MirrorMaker 2", version=KAFKA_VERSION, settings=told
         )
-    if any(one.change_stream for one in needs):
-        cdc = settings.cdc
-        yield ServerFacts(
-            name="Connect",
-            product="Debezium's PostgreSQL connector in Kafka Connect",
-            version=f"{DEBEZIUM_VERSION}, {KAFKA_VERSION}",
-            settings={
-                "mode": f"distributed, one worker for each run, in {settings.kafka_leader}",
-                "plugin.name": "pgoutput",
-                "snapshot.mode": "initial",
-                "decimal.handling.mode": "string",
-                "poll.interval.ms": f"{_ms(cdc.poll_interval_ns):g}",
-                "offset.flush.interval.ms": f"{_ms(cdc.offset_flush_interval_ns):g}",
-            },
-        )
-
-
-# -- the database --------------------------------------------------------------------------------------
-
-
-async def _facts_of_database(
-    servers: Servers, settings: Settings
-) -> tuple[ServerFacts, tuple[LinkFacts, ...]]:
-    """Ask the database what it is, and measure the links to it."""
-    connection = await servers.database.connect()
-    try:
-        product, version = product_of(await connection.fetchval("SELECT version()"))
-        told = {name: await connection.fetchval(f"SHOW {name}") for name in _DATABASE_SETTINGS}
-    finally:
-        await connection.close()
-    stands_for = (
-        "YugabyteDB: one server, so a commit waits for no replica, and clients talk to it directly"
-        if settings.database.dialect == "yugabyte"
-        else None
-    )
-    facts = ServerFacts(name=DATABASE, product=product, version=version, stands_for=stands_for, settings=told)
-    measured = await asyncio.gather(*(_measure(servers, region, settings) for region in settings.regions))
-    return facts, tuple(measured)
-
-
-async def _measure(servers: Servers, region: str, settings: Settings) -> LinkFacts:
-    """The median time of a few SELECT 1 over a region's link."""
-    connection = await servers.database_from(region).connect()
-    try:
-        times = []
-        for _ in range(_QUESTIONS):
-            began = time.perf_counter_ns()
-            await connection.execute("SELECT 1")
-            times.append(time.perf_counter_ns() - began)
-    finally:
-        await connection.close()
-    return LinkFacts(
-        region=region,
-        server=DATABASE,
-        round_trip_ms=_ms(settings.round_trip_ns[region, settings.database.leader]),
-        measured_ms=_ms(statistics.median(times)),
-    )
-
-
-def _ms(time_ns: float) -> float:
-    return round(time_ns / 1e6, 3)
+    if streams(needs):
+        yield connect_facts(settings)

@@ -6,18 +6,20 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cached_property
 
+import asyncpg
+
 from arbsim import cdc
 from arbsim.model import Workload, from_cents
 from arbsim.worlds.api import Design, Resources, Topic
 from arbsim.worlds.live.change_stream import LiveStream
 from arbsim.worlds.live.clients import KafkaSettings, LiveMessaging, Names
 from arbsim.worlds.live.connect import Connect, Delivery
-from arbsim.worlds.live.database import Sandbox, close_pool, open_pool
+from arbsim.worlds.live.database import Sandbox, close_pool, open_pool, told
 from arbsim.worlds.live.endings import quietly
 from arbsim.worlds.live.events import Log
-from arbsim.worlds.live.kafka import server_name
+from arbsim.worlds.live.processes import ServerUnavailable
 from arbsim.worlds.live.region import LiveRegion, Messaging
-from arbsim.worlds.live.servers import Servers, pool_size
+from arbsim.worlds.live.servers import Servers
 from arbsim.worlds.live.topics import RunTopics
 from arbsim.worlds.virtual.region import Places
 from arbsim.worlds.virtual.settings import Settings
@@ -58,15 +60,15 @@ class Plan:
     def names(self) -> Names:
         """How topics, groups and transactional ids are called on the brokers."""
         mirrored = frozenset(topic.name for topic in self.topics if topic.mirrored)
-        return Names(self.run, self.settings.regions, mirrored)
+        return Names(self.run, self.settings.regions, mirrored, self.servers.copies)
 
     def kafka(self, region: str) -> tuple[Names, KafkaSettings] | None:
         """What a process of a region needs to reach the clusters; None where the design has no topic."""
         if not self.topics:
             return None
-        kafka, links = self.settings.kafka, self.servers.links
+        kafka = self.settings.kafka
         return self.names, KafkaSettings(
-            {cluster: links.port(region, server_name(cluster)) for cluster in self.settings.regions},
+            self.servers.kafka_from(region),
             self.settings.kafka_leader,
             kafka.linger_ns // 1_000_000,
             max(1, kafka.fetch_max_wait_ns // 1_000_000),
@@ -79,11 +81,17 @@ async def make_sandbox(plan: Plan, stack: AsyncExitStack) -> Sandbox | None:
     """Make the tables; None where the design asked for none."""
     if not plan.resources.accounts_table:
         return None
-    connection = await plan.servers.database.connect()
+    database = plan.servers.database
+    assert database is not None
+    connection = await database.connect()
     stack.push_async_callback(quietly, connection.close)
     sandbox = Sandbox(connection, plan.run)
-    stack.push_async_callback(quietly, sandbox.drop)
-    await sandbox.create((plan.settings.database.table, *plan.resources.tables), plan.resources.check)
+    if not plan.servers.keep:
+        stack.push_async_callback(quietly, sandbox.drop)
+    try:
+        await sandbox.create((plan.settings.database.table, *plan.resources.tables), plan.resources.check)
+    except (OSError, asyncpg.PostgresError) as error:
+        raise ServerUnavailable(f"{database} does not make the run's tables: {told(error)}") from None
     return sandbox
 
 
@@ -94,10 +102,16 @@ async def make_topics(plan: Plan, stack: AsyncExitStack) -> RunTopics | None:
     settings = plan.settings
     assert plan.servers.kafka is not None
     topics = RunTopics(
-        plan.servers.kafka, settings.kafka_leader, settings.client_regions, plan.names, plan.topics
+        plan.servers.kafka,
+        settings.kafka_leader,
+        settings.client_regions,
+        plan.names,
+        plan.topics,
+        plan.servers.replication,
     )
     await topics.open(stack)
-    stack.push_async_callback(quietly, topics.delete)
+    if not plan.servers.keep:
+        stack.push_async_callback(quietly, topics.delete)
     await topics.create(plan.workload.accounts)
     await topics.mirrored()
     return topics
@@ -112,9 +126,11 @@ async def _client_region(plan: Plan, stack: AsyncExitStack, log: Log, name: str)
     pool = None
     if plan.resources.accounts_table:
         operations = sum(op.region == name for op in plan.workload)
-        most = pool_size(plan.settings)
+        most = plan.servers.pool_size(plan.settings)
         least = min(most, max(operations, 1), _CONNECTIONS_LEAST)
-        pool = await open_pool(plan.servers.database_from(name), plan.run, log, least=least, most=most)
+        database = plan.servers.database_from(name)
+        assert database is not None
+        pool = await open_pool(database, plan.run, log, least=least, most=most)
         stack.push_async_callback(close_pool, pool)
     return LiveRegion(name, plan.places, log, pool, _messaging(plan, stack, name), serves=False)
 
@@ -142,10 +158,13 @@ def make_stream(plan: Plan, sandbox: Sandbox, delivery: Delivery) -> LiveStream:
         servers.folder / f"{plan.run}-connect",
         delivery,
         max(1, settings.offset_flush_interval_ns // 1_000_000),
+        servers.replication,
     )
     sides = {leader: (servers.kafka[leader], names.real(cdc.TOPIC, "local"))}
     for region in plan.settings.regions:
         if region != leader:
             sides[region] = (servers.kafka[region], names.real(f"{leader}.{cdc.TOPIC}", "local"))
     poll_ms = max(1, settings.poll_interval_ns // 1_000_000)
-    return LiveStream(connect, servers.database_from(leader), poll_ms, sides, plan.run, sandbox)
+    source = servers.database_from(leader)
+    assert source is not None
+    return LiveStream(connect, source, poll_ms, sides, plan.run, sandbox, keep=servers.keep)

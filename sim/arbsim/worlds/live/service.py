@@ -41,7 +41,7 @@ class Assignment:
     region: str
     places: Places
     log: Path
-    database: DatabaseServer
+    database: DatabaseServer | None
     schema: str | None
     pool_most: int
     kafka: tuple[Names, KafkaSettings] | None
@@ -126,6 +126,7 @@ async def _serve(design: Design, assignment: Assignment) -> None:
     async with AsyncExitStack() as stack:
         pool, messaging = None, None
         if assignment.schema is not None:
+            assert assignment.database is not None
             pool = await open_pool(
                 assignment.database, assignment.schema, log, least=_POOL_LEAST, most=assignment.pool_most
             )

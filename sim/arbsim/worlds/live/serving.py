@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from arbsim.worlds.live.events import Event, read_log
 from arbsim.worlds.live.premises import Plan
-from arbsim.worlds.live.servers import pool_size
 from arbsim.worlds.live.service import Assignment, Service, start_service
 
 
@@ -69,7 +68,7 @@ class Services:
             log=folder / f"{plan.run}-{region}.events",
             database=plan.servers.database_from(region),
             schema=plan.run if plan.resources.accounts_table else None,
-            pool_most=pool_size(plan.settings),
+            pool_most=plan.servers.pool_size(plan.settings),
             kafka=plan.kafka(region),
         )
         return start_service(plan.design, assignment, folder / f"{plan.run}-{region}.log")

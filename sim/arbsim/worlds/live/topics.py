@@ -26,17 +26,13 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A topic and its copy in another cluster."""
+    """A topic and its copy in another cluster, where it is called ``name``."""
 
     source: str
     target: str
     topic: str
+    name: str
     partitions: int
-
-    @property
-    def name(self) -> str:
-        """What MirrorMaker calls the copy."""
-        return f"{self.source}.{self.topic}"
 
 
 class RunTopics:
@@ -49,16 +45,19 @@ class RunTopics:
         sources: Sequence[str],
         names: Names,
         topics: Sequence[Topic],
+        replication: int = 1,
     ) -> None:
         """``addresses``: of the clusters by region. ``sources``: the regions whose topics are mirrored."""
         self._addresses = addresses
         self._leader = leader
         self._names = names
         self._topics = topics
+        self._replication = replication
         self.copies = [
-            Copy(source, target, names.real(topic.name, topic.cluster), topic.partitions)
+            Copy(source, target, real, names.copied(source, real), topic.partitions)
             for topic in topics
             if topic.mirrored
+            for real in [names.real(topic.name, topic.cluster)]
             for source in ([leader] if topic.name == cdc.TOPIC else sources)
             for target in addresses
             if source != target
@@ -90,7 +89,7 @@ class RunTopics:
                 NewTopic(
                     self._names.real(topic.name, topic.cluster),
                     topic.partitions,
-                    1,
+                    self._replication,
                     topic_configs={"cleanup.policy": "compact"} if topic.seeded else {},
                 )
                 for topic in self._topics

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 import asyncpg
 
 from arbsim.history import History
-from arbsim.model import DesignCard, Workload
+from arbsim.model import DesignCard, Fate, Workload
 from arbsim.worlds.api import Design
 from arbsim.worlds.live.callers import Callers
 from arbsim.worlds.live.change_stream import Delivered, LiveStream
@@ -92,8 +93,15 @@ class _LiveWorld:
     async def run(self) -> History:
         """Run the design; where a server or a service ends, do not wait for what will never come.
 
-        Raises ServerUnavailable and ServiceFailed.
+        Raises ServerUnavailable, ServiceFailed and what the design raises, with a note of what became of operations.
         """
+        try:
+            return await self._watched()
+        except Exception as error:
+            error.add_note(self._account())
+            raise
+
+    async def _watched(self) -> History:
         keep_quiet()
         body = asyncio.create_task(self._body())
         watch = asyncio.create_task(self._watch())
@@ -109,6 +117,16 @@ class _LiveWorld:
             return await body
         finally:
             watch.cancel()
+
+    def _account(self) -> str:
+        """What became of the operations of a run that was cut off."""
+        fates = Counter(event.values[0] for event in self._log.events if event.kind == "answer")
+        total = len(self._plan.workload.operations)
+        if not self._start_ns:
+            return f"None of its {total} operations had begun"
+        decided = [f"{fates[fate]} {fate.value}" for fate in (Fate.ACCEPTED, Fate.REJECTED, Fate.FAILED)]
+        unknown = total - sum(fates[fate] for fate in (Fate.ACCEPTED, Fate.REJECTED, Fate.FAILED))
+        return f"Of its {total} operations: {', '.join(decided)}, {unknown} unknown"
 
     async def _watch(self) -> None:
         while True:
