@@ -15,6 +15,7 @@ from arbsim.worlds.live.endings import quietly
 from arbsim.worlds.live.processes import ServerUnavailable
 
 _POLL_S = 0.2
+_POLL_MOST_S = 5.0
 _REQUEST_TIMEOUT_S = 15.0
 
 
@@ -32,12 +33,14 @@ async def remove(
     """
     deadline = time.monotonic() + limit_s
     clean = 0
+    pause_s = _POLL_S
     while True:
         left = [one async for one in _round(prefix, database, clusters)]
         clean = 0 if left else clean + 1
         if clean >= clean_rounds or time.monotonic() > deadline:
             return left
-        await asyncio.sleep(_POLL_S)
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 1.2, _POLL_MOST_S)
 
 
 async def _round(
