@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Any
 
+from benchmarks.live import live
 from benchmarks.measures import (
     check_scenario,
     cold_cpu_s,
@@ -18,6 +19,7 @@ from benchmarks.measures import (
 from benchmarks.orders import plain_speed, reduction, shared
 from benchmarks.peer import peer
 from benchmarks.schedules import schedules
+from benchmarks.stacks import starting as stack_starting
 from benchmarks.sweeps import memory, parallel, starting
 
 
@@ -71,6 +73,10 @@ def main() -> None:
         "parallel": parallel(100 // share),
         "starting": starting(),
         "memory": memory(1_000_000 // share),
+    }
+    figures["live"] = {
+        "starting": stack_starting(5 if share == 1 else 1),
+        **live(1_000 // share, rounds=7 if share == 1 else 1),
     }
     print(json.dumps(figures, indent=2))
 
