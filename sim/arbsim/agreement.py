@@ -53,10 +53,9 @@ class LinkDelay(Part):
 
 
 class FlowDelay(Part):
-    """How long probes took from a region to itself, to another, or to the database.
+    """How long probes took from a region through MirrorMaker to a consumer in another, or to the database.
 
-    To itself: from the send of a record to the broker's answer. To another: from that answer through MirrorMaker to a
-    consumer there. To the database: a transaction of two statements.
+    To another region: a record, from its send. To the database: a transaction of two statements.
     """
 
     source: str
@@ -67,7 +66,7 @@ class FlowDelay(Part):
     p90_ms: Milliseconds
     p99_ms: Milliseconds
     modelled_ms: Milliseconds = Field(
-        description="the mean of the same probes on the model, told the links (for copies the append, too) alone"
+        description="the mean of the same probes on the model, told the links alone"
     )
 
 

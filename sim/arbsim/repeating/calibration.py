@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from arbsim.agreement import Calibration, FlowDelay, LinkDelay
-from arbsim.repeating.probes import Live, measure_database, measure_kafka
+from arbsim.repeating.probes import Live, measure_database, measure_mirrors
 from arbsim.worlds.api import Design
 from arbsim.worlds.live.database import DatabaseServer
 from arbsim.worlds.live.endings import quietly
@@ -117,9 +117,8 @@ def calibrate(
         flows += found
         parameters["database.statement"] = _ms(told.database.statement_ns)
     if any(topic.mirrored for one in resources for topic in one.topics):
-        told, found = measure_kafka(told, live, each_way)
+        told, found = measure_mirrors(told, live, each_way)
         flows += found
-        parameters["kafka.append"] = _ms(told.kafka.append_ns)
         parameters["kafka.mirror_lag"] = _ms(told.kafka.mirror_lag_ns)
     links = tuple(
         LinkDelay(

@@ -90,7 +90,7 @@ def flow_rows(found: Agreements) -> list[list[str]]:
     return [
         [
             one.source,
-            "its own broker" if one.source == one.target else one.target,
+            one.target,
             str(one.probes),
             *map(words.number, (one.mean_ms, one.p50_ms, one.p90_ms, one.p99_ms, one.modelled_ms)),
         ]
