@@ -42,7 +42,8 @@ def main() -> None:
     print("where time goes", file=sys.stderr)
     figures["kernel_times_bare_simpy"] = kernel_over_bare(1_000_000 // share, 30)
     figures["where_time_goes"] = {
-        name: where_time_goes(name, 10_000 // share) for name in ("db/atomic-update", "bus/single-writer")
+        name: where_time_goes(name, 10_000 // share)
+        for name in ("db/atomic-update", "bus/single-writer", "bus/regional-deltas")
     }
     print("flatness", file=sys.stderr)
     figures["flatness"] = flatness("db/atomic-update", 10_000, 1_000_000 // share)
@@ -70,7 +71,7 @@ def main() -> None:
     figures["beside_salabim"] = peer(20_000 // share)
     print("sweeps", file=sys.stderr)
     figures["sweep"] = {
-        "parallel": parallel(100 // share),
+        "parallel": parallel(100 if share == 1 else 40),
         "starting": starting(),
         "memory": memory(1_000_000 // share),
     }

@@ -49,7 +49,8 @@ def plan_of(operations: int, designs: str, vary: str, replications: int) -> Plan
 def parallel(replications: int) -> dict[str, float]:
     """Wall time of the same sweep with one process, over that with two, and with two workers of a Dask cluster.
 
-    Starting the workers counts. Means something only where two cores are free.
+    Starting the workers counts, so a short sweep shows little else: the time that a Dask cluster takes to start and
+    to stop stands beside it. Means something only where two cores are free.
     """
     vary = "kafka.mirror_lag: [5 ms, 50 ms, 100 ms, 200 ms]"
     plan = plan_of(200, "bus/regional-deltas, db/atomic-update", vary, replications)
@@ -57,8 +58,12 @@ def parallel(replications: int) -> dict[str, float]:
     one, one_cpu = cost_s(plan, lambda: LocalProcesses(1))
     two, two_cpu = cost_s(plan, lambda: LocalProcesses(2))
     dask, dask_cpu = cost_s(plan, lambda: connect(LOCAL, 2))
+    begun = time.perf_counter()
+    connect(LOCAL, 2).close()
+    idle = time.perf_counter() - begun
     return {
         "one_process_wall_s": round(one, 1),
+        "dask_starts_and_stops_wall_s": round(idle, 1),
         "two_processes_times_one": round(one / two, 2),
         "dask_two_workers_times_one": round(one / dask, 2),
         "cpu_us_per_operation_one_process": round(1e6 * one_cpu / operations, 1),

@@ -104,9 +104,11 @@ class ChoiceProducer(Producer):
         super()._dispatch(event)
         self._under_way = 0
 
-    def _answer(self, batch: list[Pending], error: Raised | None, journey: Journey) -> None:
+    def _answer(
+        self, partition: Partition, batch: list[Pending], error: Raised | None, journey: Journey
+    ) -> None:
         for record, acknowledged in batch:
-            acknowledged.set(error or metadata_of(record))
+            acknowledged.set(error or metadata_of(record, partition))
 
     async def flush(self) -> None:
         """Wait until everything that was sent is acknowledged."""

@@ -15,7 +15,7 @@ from simpy import Process
 
 from arbsim.steps import LaneKind
 from arbsim.worlds.virtual.draws import purpose
-from arbsim.worlds.virtual.kafka.cluster import Cluster
+from arbsim.worlds.virtual.kafka.cluster import Cluster, Group
 from arbsim.worlds.virtual.kafka.partition import ConsumerRecord, Partition
 from arbsim.worlds.virtual.kernel import NS_PER_MS, Future, Journey, Timer
 
@@ -262,8 +262,10 @@ class Consumer:
     ) -> dict[Any, list[Any]]:
         """Return what is there, by partition; wait for it at most ``timeout_ms``."""
         self._kernel.touch(self._assigned, write=False)
-        self._check_running()
-        self._commit_by_itself()
+        if self._stopped:
+            raise ConsumerStoppedError
+        if self._auto_commit and self._group is not None:
+            self._commit_by_itself(self._group)
         if timeout_ms:
             await self._wait(timeout_ms)
         return self._take(set(partitions), max_records or self._most)
@@ -313,13 +315,11 @@ class Consumer:
         self._fetch()
         return taken
 
-    def _commit_by_itself(self) -> None:
+    def _commit_by_itself(self, group: Group) -> None:
         """What earlier polls brought counts as processed; it is committed every five seconds."""
-        if self._group is None or not self._auto_commit:
-            return
         if self._kernel.now_ns - self._committed_at_ns >= _AUTO_COMMIT_NS:
             self._committed_at_ns = self._kernel.now_ns
-            self._group.commit({partition.name: at for partition, at in self._positions.items()})
+            group.commit({partition.name: at for partition, at in self._positions.items()})
 
     async def getone(self, *partitions: Any) -> Any:
         """Return the next record; wait for it as long as it takes."""
@@ -410,10 +410,6 @@ class Consumer:
             if (partition.topic, partition.number) == (name.topic, name.partition):
                 return partition
         raise IllegalStateError(f"No current assignment for partition {name}")
-
-    def _check_running(self) -> None:
-        if self._stopped:
-            raise ConsumerStoppedError
 
     async def _round_trip(self) -> None:
         journey = Journey(self._kernel.trace.operation, self._salt + 1)

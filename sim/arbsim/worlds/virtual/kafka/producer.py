@@ -172,13 +172,13 @@ class Producer:
         """The leader appends a batch; it answers at once (acks=1) or when all in-sync replicas have it."""
         self._kernel.touch(self._epoch, write=False)
         if self._fenced:
-            self._answer(batch, Raised(ProducerFenced()), journey)
+            self._answer(partition, batch, Raised(ProducerFenced()), journey)
             return
         records = [record for record, _ in batch]
         replication_ns = self._cluster.replication_ns(records[0].operation, partition)
 
         def acknowledge() -> None:
-            self._answer(batch, None, journey)
+            self._answer(partition, batch, None, journey)
 
         if self._acks == -1:
             partition.append(records, replication_ns, acknowledge)
@@ -188,13 +188,15 @@ class Producer:
         if self._kernel.steps is not None:
             self._kernel.steps.appended(self._cluster.leader, records)
 
-    def _answer(self, batch: list[Pending], error: Raised | None, journey: Journey) -> None:
+    def _answer(
+        self, partition: Partition, batch: list[Pending], error: Raised | None, journey: Journey
+    ) -> None:
         """Send the leader's answer back; then the next request may go."""
 
         def received(_: object) -> None:
             self._kernel.touch(self._mark)
             for record, acknowledged in batch:
-                acknowledged.set(error or metadata_of(record))
+                acknowledged.set(error or metadata_of(record, partition))
             self._under_way -= 1
             if not self._under_way:
                 if self._pending:
@@ -354,12 +356,12 @@ class TransactionContext:
             await self._producer.abort_transaction()
 
 
-def metadata_of(record: ConsumerRecord) -> RecordMetadata:
+def metadata_of(record: ConsumerRecord, partition: Partition) -> RecordMetadata:
     """What a producer is told of a record that was written."""
     return RecordMetadata(
-        record.topic,
-        record.partition,
-        TopicPartition(record.topic, record.partition),
+        partition.topic,
+        partition.number,
+        partition.name,
         record.offset,
         record.stamp_ms,
         record.timestamp_type,
