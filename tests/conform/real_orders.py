@@ -113,6 +113,7 @@ class RealRun:
     design: Design
     workload: Workload
     clients: list[Client] = field(default_factory=list)
+    redundant: bool = False
 
     def __post_init__(self) -> None:
         self.server.run(self._begin())

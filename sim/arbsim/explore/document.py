@@ -43,7 +43,9 @@ class ExploredRow(Part):
     violating_orders: int | None
     classes: int
     violating_classes: int
-    redundant: int = Field(description="runs that were given up, because their class had been seen")
+    redundant: int = Field(
+        description="runs that count for nothing: another one has their class, or their outcome"
+    )
     longest: int = Field(description="steps of the longest run")
     outcomes: tuple[OutcomeRow, ...]
     bounds: tuple[str, ...] = Field(description="what is held fixed, as sentences")

@@ -86,11 +86,9 @@ def search(
             continue
 
 
-def outcomes(
-    design: Design, work: Workload, settings: Settings, *, nothing_at_once: bool = False
-) -> set[Seen]:
-    """What the reduced search reaches; orders are not counted."""
-    learned = Learned(nothing_at_once=nothing_at_once)
+def outcomes(design: Design, work: Workload, settings: Settings, learned: Learned | None = None) -> set[Seen]:
+    """What the reduced search reaches; orders are not counted. ``learned``: what is known before."""
+    learned = learned or Learned()
     card = card_of(design.name, design)
     while True:
         reached: set[Seen] = set()
@@ -143,12 +141,17 @@ class Driver:
     """
 
     def __init__(
-        self, design: Design, work: Workload, settings: Settings, world: type[ChoiceWorld] = ChoiceWorld
+        self,
+        design: Design,
+        work: Workload,
+        settings: Settings,
+        world: type[ChoiceWorld] = ChoiceWorld,
+        learned: Learned | None = None,
     ) -> None:
         self._world = world
         self._design, self._work, self._settings = design, work, settings
         self._card = card_of(design.name, design)
-        self._learned = Learned()
+        self._learned = learned or Learned()
         self.begun = 0
 
     def run(self, choose: Choose) -> Driven:

@@ -20,6 +20,7 @@ from arbsim.designs.shared_table import SharedTable
 from arbsim.designs.single_writer import SingleWriter
 from arbsim.model import Accepted, Fate, Operation, Outcome, Workload
 from arbsim.worlds.api import Design, Region
+from arbsim.worlds.exhaustive.kernel import Learned
 from arbsim.worlds.exhaustive.steps import Step
 from arbsim.worlds.exhaustive.world import ChoiceWorld
 from arbsim.worlds.virtual.settings import Settings
@@ -142,8 +143,47 @@ AT_ONCE = [
 def test_steps_that_are_taken_at_once_lose_no_outcome(
     design: Design, work: Workload, settings: Settings
 ) -> None:
-    every_step = outcomes(design, work, settings, nothing_at_once=True)
+    every_step = outcomes(design, work, settings, Learned(nothing_at_once=True))
     assert outcomes(design, work, settings) == every_step
+
+
+# -- restarts inside YugabyteDB ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("work", [TWO_WITHDRAWALS, MIXED, WITH_A_READ], ids=["withdrawals", "mixed", "read"])
+def test_a_run_that_is_given_up_at_a_deadlock_has_the_outcome_of_another_one(work: Workload) -> None:
+    learned = Learned()
+    found = outcomes(Serializable(), work, YUGABYTE, learned)
+    assert found == outcomes(Serializable(), work, YUGABYTE, Learned(waits_with_more=True))
+    assert not learned.waits_with_more
+
+
+@pytest.mark.parametrize(
+    ("design", "work"),
+    [
+        (Serializable(), TRANSFERS),
+        (Serializable(select_first=True), TWO_WITHDRAWALS),
+        (AtomicUpdate(), TRANSFERS),
+    ],
+    ids=["transfers", "SELECT first", "READ COMMITTED"],
+)
+def test_where_a_deadlock_may_be_an_outcome_no_run_is_given_up(design: Design, work: Workload) -> None:
+    learned = Learned()
+    driver, rng = Driver(design, work, YUGABYTE, learned=learned), random.Random(1)
+    for _ in range(20):
+        driver.random(rng)
+    assert learned.waits_with_more
+
+
+def test_three_that_are_given_up_at_a_deadlock_lead_nowhere_else() -> None:
+    """With three there is no end of the orders in which the server starts statements again: here are some by chance."""
+    work = workload("east withdraw 70 1", "west withdraw 60 1", "east deposit 20 1")
+    found = outcomes(Serializable(), work, YUGABYTE)
+    driver = Driver(Serializable(), work, YUGABYTE, learned=Learned(waits_with_more=True))
+    rng = random.Random(3)
+    by_chance = [driver.random(rng).history for _ in range(40)]
+    assert sum(any(answer.server_retries for answer in history.answers()) for history in by_chance) > 10
+    assert {seen(history) for history in by_chance} <= found
 
 
 # -- steps that are called independent, exchanged ------------------------------------------------------

@@ -25,6 +25,7 @@ class Toy:
     seen: dict[int, list[int]] = field(default_factory=dict)
     pending: dict[int, tuple[int, int, int | None]] = field(default_factory=dict)
     taken: int = 0
+    redundant: bool = False
 
     def __post_init__(self) -> None:
         for program in self.begins:

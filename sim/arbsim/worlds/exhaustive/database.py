@@ -6,6 +6,8 @@ independent of each other and of what is not committed yet:
 - ``commits``: the order of commits. A snapshot reads it, a commit with changes writes it.
 - ``locks``: row locks, their queues, the wait-for graph, and what Serializable Snapshot Isolation remembers. Whatever
   locks, writes, waits, ends a wait or looks for deadlocks writes it.
+Where a deadlock would make YugabyteDB start a statement again, the run is left to another (:meth:`SharedSession.park`).
+
 - ``starts``: the order in which transactions begin, by which YugabyteDB queues waiters and picks deadlock victims. It
   is an object only where two of them ever stand in one queue, or in a ring: nobody else asks which began first.
 """
@@ -19,7 +21,8 @@ from arbsim.worlds.exhaustive.kernel import ChoiceKernel
 from arbsim.worlds.exhaustive.times import lets_time_decide
 from arbsim.worlds.virtual.database import Connection, Pool, Universe
 from arbsim.worlds.virtual.sql.engine import Engine, Session, Waiting
-from arbsim.worlds.virtual.sql.locks import RowWait, Sleep, Waiter
+from arbsim.worlds.virtual.sql.errors import DEADLOCK, Restart, SqlError
+from arbsim.worlds.virtual.sql.locks import RowWait, Sleep, Waiter, cycle_through
 from arbsim.worlds.virtual.sql.parsing import Begin, End, Query, parse
 from arbsim.worlds.virtual.sql.plans import SelectPlan
 from arbsim.worlds.virtual.sql.results import Result
@@ -36,7 +39,7 @@ class SharedEngine(Engine):
         self.commits = kernel.mark()
         self.locks = kernel.mark()
         self.starts = kernel.mark()
-        self.on_wait.append(self._look_for_queues)
+        self.on_wait.append(self._began_to_wait)
 
     def session(self, name: str = "") -> Session:
         """A new connection."""
@@ -65,10 +68,18 @@ class SharedEngine(Engine):
         self.touch_locks()
         super().retry(waits)
 
-    def _look_for_queues(self, waiting: Waiting) -> None:
-        wait = waiting.session.wait
+    def _began_to_wait(self, waiting: Waiting) -> None:
+        wait, learned = waiting.session.wait, self.kernel.learned
+        if not self.yugabyte or wait is None or wait.first_blocker() is None:
+            return
         if isinstance(wait, RowWait) and wait.row.queue is not None and len(wait.row.queue) > 1:
             self._starts_decide()
+        if wait.tx.statements or wait.tx.effective != SERIALIZABLE:
+            if not learned.waits_with_more:
+                learned.waits_with_more = self.kernel.learned_more = True
+        elif not learned.waits_with_more and cycle_through(wait, self.waiting):
+            assert isinstance(waiting.session, SharedSession)
+            waiting.session.park()
 
     def _starts_decide(self) -> None:
         """Somebody compared which of two transactions began first."""
@@ -92,10 +103,42 @@ class SharedEngine(Engine):
         self.touch_starts()
 
 
+class _Parked(Exception):
+    """The statement has let go of everything, and does not go on."""
+
+
 class SharedSession(Session):
     """A session that tells what its statements touch."""
 
     engine: SharedEngine
+    _parked = False
+
+    def park(self) -> None:
+        """Give up the run, whose outcome is that of another one: this session never goes on.
+
+        Its statement has closed a ring. As long as whoever waits does so in the first statement of a YugabyteDB
+        transaction at SERIALIZABLE, all that can come of a ring is that a statement starts again inside the server,
+        with nothing: no locks, no writes, no snapshot. It stands where it stood before it came. So this run has the
+        outcome of the one in which that statement comes only when it starts for the last time; who waited for it
+        meanwhile comes later, too, and holds nothing that anybody could miss. Both are free to. That run has a restart
+        less, and the one that has none is not given up. (Left out is only that the server gives up, after 60 of them.)
+
+        The others go on to the end, for the search looks at their steps.
+        """
+        self.engine.kernel.redundant = self._parked = True
+        self.interrupt(Restart(DEADLOCK))
+
+    def _restart(self, tx: Transaction, mark: int, restart: Restart, retries: int) -> None:
+        super()._restart(tx, mark, restart, retries)
+        if self._parked:
+            raise _Parked
+
+    def _advance(self, fault: Exception | None) -> Result | SqlError | None:
+        try:
+            return super()._advance(fault)
+        except _Parked:
+            self.wait = self._steps = None
+            return None
 
     def execute(self, sql: str, args: Sequence[object] = (), *, hold: bool = False) -> Any:
         """Run a text, and say what it touched."""

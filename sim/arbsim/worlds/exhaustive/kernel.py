@@ -49,8 +49,8 @@ class Learned:
     ``shared_sites``: places in the code after which something shared is touched. ``clock_is_read``: somebody looks at
     a clock. ``stamps_are_read``: at a record's timestamp. ``sql_time_decides``: a statement compares or returns a
     time. ``scarce_pools``: a pool of connections may be empty. ``starts_decide``: the database asks which of two
-    transactions began first. ``limits``: what this world leaves out, so that
-    nothing that is found here is true of every order.
+    transactions began first. ``waits_with_more``: who waits for a lock has done something before, or has a snapshot.
+    ``limits``: what this world leaves out, so that nothing that is found here is true of every order.
     """
 
     names: Names = field(default_factory=Names)
@@ -60,6 +60,7 @@ class Learned:
     sql_time_decides: bool = False
     scarce_pools: bool = False
     starts_decide: bool = False
+    waits_with_more: bool = False
     limits: dict[str, None] = field(default_factory=dict)
     nothing_at_once: bool = False
     """Every step is a choice: for checking that the first rule above loses no outcome."""
@@ -105,6 +106,7 @@ class ChoiceKernel(Kernel):
         self.ready: dict[int, _Entry] = {}
         self.connection: Connection | None = None
         self.learned_more = False
+        self.redundant = False
         self._born: list[_Entry] = []
         self._waiting: list[_Entry] = []
         self._touches = 0

@@ -48,7 +48,7 @@ class Finished(Generic[R]):
 
 @dataclass(slots=True)
 class Progress:
-    """What a search has done so far. ``redundant`` runs were given up: their class had been seen."""
+    """What a search has done so far. ``redundant`` runs count for nothing: another one has their class or outcome."""
 
     runs: int = 0
     redundant: int = 0
@@ -104,7 +104,7 @@ class Search(Generic[R]):
     _nodes: list[_Node] = field(default_factory=list)
 
     def runs(self) -> Iterator[Finished[R] | None]:
-        """Drive run after run to its end, until all are done; None for one that was given up as redundant."""
+        """Drive run after run to its end, until all are done; None for one that is redundant."""
         nodes = self._nodes = [_Node([], [name], {}, 1, name) for name in self.path]
         if nodes:
             nodes[-1].sleeping = self.sleeping
@@ -182,7 +182,8 @@ class Search(Generic[R]):
             choices = execution.choices()
             node = self._node(nodes, choices)
             if not choices:
-                return _finished(nodes, execution.finish())
+                result = execution.finish()
+                return None if execution.redundant else _finished(nodes, result)
             if not node.to_try:
                 return None
             node.chosen = node.to_try[0]

@@ -41,6 +41,10 @@ class Execution(Protocol[Result_co]):
     The same choices lead to the same steps. A step that can be taken stays possible until it is taken.
     """
 
+    @property
+    def redundant(self) -> bool:
+        """Whether what comes of this run comes of another one, too: then it counts for nothing."""
+
     def choices(self) -> list[int]:
         """The names of the steps that can be taken now, in a fixed order."""
 

@@ -174,6 +174,11 @@ class ChoiceWorld(VirtualWorld):
         """Take one."""
         return self._kernel.take(name)
 
+    @property
+    def redundant(self) -> bool:
+        """Whether what comes of this run comes of another one, too."""
+        return self._kernel.redundant
+
     def finish(self) -> History:
         """Close what still runs, and return what happened. Raises LearnedMore where the closing showed more."""
         self._finish(quiet=True)
