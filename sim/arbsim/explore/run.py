@@ -28,6 +28,7 @@ BOUNDS = (
     "services start and clients connect in one fixed order; every operation begins after that, in any order",
     "no poll times out, no offset is committed by itself, nothing crashes and no link breaks",
     "messages of one connection arrive in order; lock queues are the model's",
+    "where a deadlock only makes YugabyteDB start a statement again, the order is left to that in which it comes later",
 )
 FITTING_RUNS = 500
 """What can be tried in so many runs would have fitted into any reasonable limit."""
