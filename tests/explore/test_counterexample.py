@@ -8,8 +8,9 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -19,10 +20,11 @@ from arbsim.designs.active_active import ActiveActive
 from arbsim.designs.regional_deltas import RegionalDeltas
 from arbsim.designs.select_then_update import SelectThenUpdate
 from arbsim.designs.serializable import Serializable
-from arbsim.explore.counterexample import Counterexample, as_text, counterexample_schema
+from arbsim.explore.counterexample import Assumption, Counterexample, as_text, counterexample_schema
 from arbsim.explore.witness import Diverged, Origin, Subject, play, write_down
 from arbsim.runner import card_of
 from arbsim.worlds.api import Design
+from arbsim.worlds.exhaustive.kernel import Learned
 from tests.test_cli import ARBSIM, run
 from tests.worlds.exhaustive.support import (
     POSTGRES,
@@ -79,6 +81,11 @@ def test_any_order_that_is_written_down_can_be_run_again(design: Design) -> None
         assert fresh == written
         assert len(fresh.steps) == len(steps)
         assert {kind: found.count for kind, found in result.findings.items() if found.count} == fresh.findings
+
+
+def test_all_that_a_search_finds_out_of_a_design_is_written_down() -> None:
+    flags = {field.name for field in fields(Learned) if field.type == "bool"}
+    assert flags - {"nothing_at_once"} == {word.replace("-", "_") for word in get_args(Assumption)}
 
 
 # -- the file ----------------------------------------------------------------------------------------------

@@ -20,7 +20,9 @@ FORMAT: Literal[1] = 1
 BYTES_MAX = 50_000_000
 
 Balances = dict[str, dict[str, Money]]
-Assumption = Literal["clock-is-read", "stamps-are-read", "sql-time-decides", "scarce-pools"]
+Assumption = Literal[
+    "clock-is-read", "stamps-are-read", "sql-time-decides", "scarce-pools", "starts-decide", "waits-with-more"
+]
 
 
 class CounterexampleError(ValueError):
