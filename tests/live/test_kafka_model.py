@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from aiokafka.errors import KafkaError
@@ -18,7 +20,15 @@ from arbsim.worlds.virtual.kernel import Kernel, Trace
 from arbsim.worlds.virtual.network import Network
 from tests.live.stack import Live
 
-Process = Callable[[str], Kafka]
+
+class Machine(Kafka, Protocol):
+    """The Kafka of a process, and another process that can be killed."""
+
+    async def victim(self, topic: str, group_id: str) -> Callable[[], Awaitable[None]]:
+        """Start a member that reads three records and commits the first; return what kills it."""
+
+
+Process = Callable[[str], Machine]
 """Gives the Kafka of a new process in a region."""
 
 Script = Callable[[Process, str], Awaitable[Any]]
@@ -121,6 +131,17 @@ async def what_was_not_committed_comes_again_to_the_next_member(process: Process
 
 
 @script
+async def what_a_killed_member_did_not_commit_comes_to_the_next(process: Process, topic: str) -> Any:
+    await written(process("east"), topic, b"1", b"2", b"3")
+    kill = await process("east").victim(topic, "group")
+    await kill()
+    heir = await reader(process("west"), topic, group_id="group")
+    again = [(record.offset, record.value) for record in await take(heir, 2)]
+    (partition,) = heir.assignment()
+    return again, await heir.committed(partition)
+
+
+@script
 async def a_committed_transaction_is_read_and_an_aborted_one_by_those_who_ask_for_it(
     process: Process, topic: str
 ) -> Any:
@@ -216,12 +237,12 @@ async def _observe(live: Live) -> dict[str, Any]:
         await topics.mirrored()
 
         def process_of(script: str) -> Process:
-            def process(region: str) -> Kafka:
+            def process(region: str) -> Machine:
                 addresses = servers.kafka_from(region)
                 clients = KafkaSettings(addresses, settings.kafka_leader, 0, 100, 10_000, 500)
                 messaging = LiveMessaging(region, names, clients, lambda operation: False)
                 stack.push_async_callback(messaging.close)
-                return _Own(messaging, script)
+                return _Own(messaging, script, names, addresses[settings.kafka_leader])
 
             return process
 
@@ -234,9 +255,11 @@ async def _observe(live: Live) -> dict[str, Any]:
 class _Own:
     """A process whose groups and transactional ids have the script's name, as its topics have."""
 
-    def __init__(self, kafka: Kafka, name: str) -> None:
+    def __init__(self, kafka: Kafka, name: str, names: Names, stretched: str) -> None:
         self._kafka = kafka
         self._name = name
+        self._names = names
+        self._stretched = stretched
 
     async def producer(self, *arguments: Any, **options: Any) -> Any:
         if "transactional_id" in options:
@@ -247,6 +270,51 @@ class _Own:
         if "group_id" in options:
             options["group_id"] += self._name
         return await self._kafka.consumer(*topics, **options)
+
+    async def victim(self, topic: str, group_id: str) -> Callable[[], Awaitable[None]]:
+        """A process of its own, which gets SIGKILL: nobody tells the broker that it has gone."""
+        real = self._names.real(topic, "stretched"), self._names.ours(group_id + self._name)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", _VICTIM, self._stretched, *real), stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"committed\n"
+
+        async def kill() -> None:
+            process.kill()
+            await process.wait()
+
+        return kill
+
+
+_VICTIM = """
+import asyncio, sys
+from aiokafka import AIOKafkaConsumer
+
+async def main(address, topic, group):
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=address, group_id=group, auto_offset_reset="earliest", enable_auto_commit=False,
+        session_timeout_ms=1000, heartbeat_interval_ms=100)
+    await consumer.start()
+    records = [await consumer.getone() for _ in range(3)]
+    (partition,) = consumer.assignment()
+    await consumer.commit({partition: records[0].offset + 1})
+    print("committed", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+class _Virtual(RegionKafka):
+    """The virtual twin: the model knows a killed member as one that is gone after the time of a rebalance."""
+
+    async def victim(self, topic: str, group_id: str) -> Callable[[], Awaitable[None]]:
+        member = await reader(self, topic, group_id=group_id)
+        records = await take(member, 3)
+        (partition,) = member.assignment()
+        await member.commit({partition: records[0].offset + 1})
+        return member.stop
 
 
 def simulated(live: Live, name: str) -> Any:
@@ -262,7 +330,7 @@ def simulated(live: Live, name: str) -> Any:
     told: list[Any] = []
 
     async def body() -> None:
-        told.append(await SCRIPTS[name](lambda region: RegionKafka(clusters, region, lambda: 0), topic))
+        told.append(await SCRIPTS[name](lambda region: _Virtual(clusters, region, lambda: 0), topic))
 
     async def clock() -> None:
         while not told:  # virtual time stands still where everybody only polls

@@ -31,6 +31,9 @@ YUGABYTE = "YugabyteDB"
 """The product, where the server is one."""
 
 _CONNECT_TIMEOUT_S = 15.0
+_COMMAND_TIMEOUT_S = 60.0
+"""For what is asked past the links: a server that has gone without a word is noticed."""
+
 _NOT_CONNECTED = (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """ValueError: a file of certificates that sslmode needs is not there."""
 
@@ -83,7 +86,7 @@ class DatabaseServer:
     async def connect(self) -> asyncpg.Connection:
         """Open a connection. Raises ServerUnavailable, with the place and never with the password."""
         try:
-            return await asyncpg.connect(**self.arguments)
+            return await asyncpg.connect(**self.arguments, command_timeout=_COMMAND_TIMEOUT_S)
         except _NOT_CONNECTED as error:
             raise ServerUnavailable(f"{self}: {told(error)}") from None
 

@@ -24,6 +24,7 @@ from arbsim.worlds.live.java import KAFKA_VERSION, Java, JavaMissing, find_java
 from arbsim.worlds.live.kafka import server_name
 from arbsim.worlds.live.links import Links
 from arbsim.worlds.live.processes import Child, ServerUnavailable, locked_folder
+from arbsim.worlds.live.pulse import Pulse
 from arbsim.worlds.live.removal import remove
 from arbsim.worlds.live.servers import CONNECTIONS_MOST, OURS, Servers, Stack, mirrors, streams
 from arbsim.worlds.live.watcher import LIMIT_S, Watcher
@@ -90,6 +91,8 @@ def own_stack(
         folder = stack.enter_context(locked_folder(_PREFIX))
         links = database_links(own.database, settings) if own.database is not None else []
         relays = stack.enter_context(Links(links, settings.seed, folder / "relay.log"))
+        places = {server_name(region): address for region, address in (own.kafka or {}).items()}
+        pulse = stack.enter_context(Pulse(places))
         children: list[Child] = [relays.child]
         facts = _clusters_facts(clusters, settings)
         if java is not None and not own.mirrored:
@@ -98,6 +101,7 @@ def own_stack(
             facts.append(_COPYING)
 
         def check() -> None:
+            pulse.check()
             for child in children:
                 child.check()
             if watcher is not None:
