@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, ClassVar
 
 from sqlglot import exp
@@ -49,12 +50,7 @@ class Plan:
                 "08P01",
                 f"the statement requires {len(self.parameters)} parameters, but {len(args)} were given",
             )
-        return tuple(
-            [
-                argument(value, type_name, number)
-                for number, (value, type_name) in enumerate(zip(args, self.parameters, strict=True), 1)
-            ]
-        )
+        return tuple(map(argument, args, self.parameters, count(1)))
 
 
 @dataclass(slots=True)
