@@ -204,3 +204,55 @@ def test_a_task_works_on_what_its_parent_works_on() -> None:
     kernel.spawn(parent(), Trace(7))
     kernel.run_until_quiet(1)
     assert seen == [7]
+
+
+def test_in_one_instant_comes_what_is_urgent_then_what_was_to_come_then_what_is_new() -> None:
+    kernel = Kernel()
+    order: list[str] = []
+    future = kernel.future()
+
+    async def says(what: str) -> None:
+        order.append(what)
+
+    async def waits() -> None:
+        await future
+        order.append("set now")
+
+    async def sleeps() -> None:
+        await kernel.sleep_ns(5)
+        order.append("was to come")
+
+    async def first() -> None:
+        await kernel.sleep_ns(5)
+        future.set(None)
+        kernel.spawn(says("begun now"))
+
+    for coroutine in (waits(), first(), sleeps()):
+        kernel.spawn(coroutine)
+    assert kernel.run_until_quiet(5)
+    assert order == ["begun now", "was to come", "set now"]
+
+
+def test_a_future_takes_one_value() -> None:
+    future = Kernel().future()
+    future.set(1)
+    with pytest.raises(RuntimeError, match="already"):
+        future.set(2)
+
+
+def test_code_beside_a_task_works_on_no_operation() -> None:
+    from arbsim.worlds.virtual.kernel import Trace
+
+    kernel = Kernel()
+    seen: list[int] = []
+
+    async def works() -> None:
+        kernel.task.work_on(Trace(3))
+        seen.append(kernel.trace.operation)
+        await kernel.sleep_ns(2)
+        seen.append(kernel.trace.operation)
+
+    kernel.spawn(works())
+    kernel.sleep_ns(1).callbacks.append(lambda _: seen.append(kernel.trace.operation))
+    kernel.run_until_quiet(2)
+    assert seen == [3, 0, 3]

@@ -502,6 +502,30 @@ def test_mirrormaker_copies_in_order_into_a_topic_named_after_the_source() -> No
     assert arrived - before == 30 + 7
 
 
+def test_a_poll_that_finds_nothing_ends_when_its_own_time_is_over(bench: Bench) -> None:
+    async def keep_alive() -> None:
+        await bench.kernel.sleep_ns(10_000 * MS)
+
+    async def send() -> None:
+        producer = await bench.kafka("east").producer("local", acks="all")
+        await bench.kernel.sleep_ns(700 * MS)
+        await producer.send_and_wait("home", b"one", key=b"1")
+
+    async def read() -> list[float]:
+        consumer = await bench.kafka("east").consumer("home")
+        (batch,) = (await consumer.getmany(timeout_ms=1000)).values()
+        assert [record.value for record in batch] == [b"one"]
+        waited = []
+        for timeout_ms in (1000, 300, 50, 1000, 20):
+            begun_ms = bench.now_ms
+            assert await consumer.getmany(timeout_ms=timeout_ms) == {}
+            waited.append(bench.now_ms - begun_ms)
+        return waited
+
+    *_, waited = bench.run(keep_alive(), send(), read())
+    assert waited == [1000, 300, 50, 1000, 20]
+
+
 def test_mirrormaker_resolves_nothing_and_copies_nothing_back() -> None:
     bench = Bench()
     bench.clusters.mirror("home", 1, ["east", "west"])
