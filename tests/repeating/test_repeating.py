@@ -12,7 +12,7 @@ from arbsim.agreement import Agreement
 from arbsim.audit import audit, broken_accounts
 from arbsim.history import History
 from arbsim.model import Fate, Kind, Operation, Verdict, Workload
-from arbsim.repeating.pairs import NothingToRepeat, plan, race_of, repeated, slowest_ns
+from arbsim.repeating.pairs import NothingToRepeat, as_invoked, plan, race_of, repeated, slowest_ns
 from arbsim.repeating.run import WARM_UP, repeat
 from tests.repeating.support import LONGEST_NS, MS, WORKLOAD, play, with_kafka
 
@@ -109,6 +109,21 @@ def test_repetitions_with_an_unknown_outcome_are_left_out_on_both_sides() -> Non
     assert found is not None
     assert (found.repetitions, found.unanswered) == (18, 2)
     assert found.only_live == found.only_simulated == 0
+
+
+def test_the_model_gets_the_gaps_as_they_were() -> None:
+    """Clients in the east wake up 30 ms late."""
+    history = play("bus/regional-deltas")(repeated(RACE, [-20 * MS, 10 * MS], 500 * MS))
+    for op in history.workload:
+        history.invoke(op.id, op.at_ns + (30 * MS if op.region == "east" else 0))
+    late = as_invoked(history)
+    gaps_ns = []
+    for account in (1, 2):
+        west, east = sorted(late.by_account[account], key=lambda op: op.region, reverse=True)
+        gaps_ns.append(east.at_ns - west.at_ns)
+    assert gaps_ns == [10 * MS, 40 * MS]
+    assert [op.at_ns for op in late] == sorted(op.at_ns for op in late)
+    assert late.accounts == history.workload.accounts
 
 
 def test_where_nobody_was_answered_nothing_is_compared() -> None:

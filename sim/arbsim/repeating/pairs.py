@@ -6,7 +6,7 @@ one begins when the one before has long come everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from arbsim.audit import broken_accounts
@@ -74,9 +74,21 @@ def repeated(race: Race, gaps_ns: Sequence[int], every_ns: int) -> Workload:
         at_ns = number * every_ns + lead_ns
         operations.append(race.first._replace(account=number + 1, at_ns=at_ns))
         operations.append(race.second._replace(account=number + 1, at_ns=at_ns + gap_ns))
-    operations.sort(key=lambda op: op.at_ns)
-    accounts = dict.fromkeys(range(1, len(gaps_ns) + 1), race.opening_cents)
-    return Workload([op._replace(id=place) for place, op in enumerate(operations, start=1)], accounts)
+    return _in_order(operations, dict.fromkeys(range(1, len(gaps_ns) + 1), race.opening_cents))
+
+
+def as_invoked(history: History) -> Workload:
+    """Return the workload with each operation at the time at which its client really began.
+
+    A client wakes up late where the machine is busy. That changes the gap, which is not what is to be compared.
+    """
+    began = (op._replace(at_ns=max(op.at_ns, history.answer_of(op.id).invoked_ns)) for op in history.workload)
+    return _in_order(began, history.workload.accounts)
+
+
+def _in_order(operations: Iterable[Operation], accounts: dict[int, Cents]) -> Workload:
+    ordered = sorted(operations, key=lambda op: op.at_ns)
+    return Workload([op._replace(id=place) for place, op in enumerate(ordered, start=1)], accounts)
 
 
 def plan(race: Race, longest_trip_ns: int, model: Callable[[Workload], History]) -> Plan:

@@ -8,7 +8,7 @@ from arbsim.agreement import Agreement, Rate
 from arbsim.audit import broken_accounts
 from arbsim.history import History
 from arbsim.model import Workload
-from arbsim.repeating.pairs import Plan, Race, plan, repeated, unanswered
+from arbsim.repeating.pairs import Plan, Race, as_invoked, plan, repeated, unanswered
 from arbsim.repeating.rates import Interval, Pairs, agreeing, paired_difference, wilson
 
 WARM_UP = 10
@@ -21,13 +21,14 @@ Play = Callable[[Workload], History]
 def repeat(
     race: Race, count: int, seed: int, longest_trip_ns: int, live: Play, model: Play
 ) -> Agreement | None:
-    """Repeat a race with the same gaps on servers and on the model, and compare how often it goes wrong.
+    """Repeat a race on servers and, with the gaps as they were there, on the model; compare how often it goes wrong.
 
     Repetitions with an unknown outcome are left out on both sides; None where nothing is left.
     """
     chosen = plan(race, longest_trip_ns, model)
     workload = repeated(race, chosen.gaps_ns(WARM_UP + count, seed), chosen.every_ns)
-    return compared(chosen, live(workload), model(workload))
+    history = live(workload)
+    return compared(chosen, history, model(as_invoked(history)))
 
 
 def compared(chosen: Plan, live: History, simulated: History) -> Agreement | None:
