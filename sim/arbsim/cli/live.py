@@ -176,7 +176,7 @@ def _run(
 
     workload = build_workload(scenario, seed)
     # A polite kill ends a run as Ctrl-C does: what was made is removed, what was judged is kept.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with own_designs_failing(scenario), progress(len(designs)) as on_design:
             return run_live(scenario, workload, seed, designs, replay, on_design, own, _tell, repeat)
@@ -184,6 +184,8 @@ def _run(
         raise bad_input(str(missing)) from None
     except ServerUnavailable as problem:
         raise Unreachable(str(problem)) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _tell(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
@@ -67,12 +68,16 @@ async def _round(
 
 # starts_with, not LIKE: the underscore of a prefix would stand for any letter. A slot that somebody reads and a schema
 # whose tables somebody uses cannot be dropped, so who is connected on behalf of the prefix is disconnected before.
-_CONNECTED = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE pid <> pg_backend_pid() AND (
-  starts_with(application_name, $1)
-  OR pid IN (SELECT active_pid FROM pg_replication_slots WHERE starts_with(slot_name::text, $1)))
-"""
+_DISCONNECT = (
+    (
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"
+        " WHERE active_pid IS NOT NULL AND starts_with(slot_name::text, $1)"
+    ),
+    (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE pid <> pg_backend_pid() AND starts_with(application_name, $1)"
+    ),
+)
 _KINDS = {
     "replication slot": (
         "SELECT slot_name::text FROM pg_replication_slots WHERE starts_with(slot_name::text, $1)",
@@ -89,16 +94,27 @@ _KINDS = {
 }
 
 
+_NO_SUCH_THING = (
+    asyncpg.FeatureNotSupportedError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedFunctionError,
+)
+"""A server that has no such thing has none of ours either: YugabyteDB grew slots and publications late."""
+
+
 async def _from_database(prefix: str, database: DatabaseServer) -> list[str]:
     connection = await database.connect()
     found = []
     try:
         await connection.execute("SET lock_timeout = '2s'; SET client_min_messages = error")
-        await connection.fetch(_CONNECTED, prefix)
+        for statement in _DISCONNECT:
+            with suppress(*_NO_SUCH_THING):
+                await connection.fetch(statement, prefix)
         for kind, (there, drop) in _KINDS.items():
-            for (name,) in await connection.fetch(there, prefix):
-                failed = await _dropped(connection, drop.format(name))
-                found.append(f"{kind} {name} of {database}{failed}")
+            with suppress(*_NO_SUCH_THING):
+                for (name,) in await connection.fetch(there, prefix):
+                    failed = await _dropped(connection, drop.format(name))
+                    found.append(f"{kind} {name} of {database}{failed}")
     finally:
         await quietly(connection.close)
     return found
