@@ -85,32 +85,26 @@ def run_live(
     race = race_of(workload) if repeat else None
     repetitions: Repetitions | None = None
 
-    def waiting_for(server: str) -> None:
-        on_design(f"waiting for {server}", None)
-
     judged: list[Judged] = []
-    not_run: dict[str, str] = {}
     streams: dict[str, tuple[StreamFacts, ...]] = {}
     end: KeyboardInterrupt | ServerUnavailable | DesignFailed | None = None
     needs = [design.resources() for design in designs.values()]
-    with _opened(settings, needs, own, waiting_for, tell) as (stack, levels):
+    with _opened(settings, needs, own, on_design, tell) as (stack, levels):
+        model = as_the_servers(settings, stack.servers, levels)
+        not_run = _cannot_run(designs, stack.servers)
         try:
             for number, (name, design) in enumerate(designs.items(), start=1):
-                reason = why_not(design.resources(), stack.servers)
-                if reason is not None:
-                    not_run[name] = reason
+                if name in not_run:
                     continue
                 on_design(name, None)
-                one = _judge(name, design, workload, settings, stack, _run_name(number), streams)
-                judged.append(one)
-                on_design(name, one.result)
-                if INTERRUPTED in one.history.notes:
+                judged.append(_judge(name, design, workload, settings, stack, _run_name(number), streams))
+                on_design(name, judged[-1].result)
+                if INTERRUPTED in judged[-1].history.notes:
                     raise KeyboardInterrupt
             if streams:
                 _try_delivery(settings, stack, len(designs) + 1, streams, on_design)
             if race is not None:
                 numbers = count(len(designs) + len(TRIALS) + 1)
-                model = as_the_servers(settings, stack.servers, levels)
                 repetitions = Repetitions(race, repeat, model, _live_play(settings, stack, numbers))
                 ran = {one.name: designs[one.name] for one in judged}
                 repetitions.run(ran, stack.servers, lambda what: on_design(what, None))
@@ -119,9 +113,7 @@ def run_live(
                 raise
             end = error
             not_run |= _not_reached(designs, judged, not_run, error)
-    beside, cut_short = _simulations(
-        judged, designs, workload, as_the_servers(settings, stack.servers, levels)
-    )
+    beside, cut_short = _simulations(judged, designs, workload, model)
     live = LiveFacts(
         began=began.strftime("%Y-%m-%d %H:%M UTC"),
         machine=machine_facts(),
@@ -133,14 +125,10 @@ def run_live(
         streams=streams,
         agreement=repetitions.found() if repetitions is not None else None,
     )
-    facts = replace(
-        facts_of(scenario, seed, replay),
-        live=live,
-        families=tuple(_families(settings, stack, own is not None)),
-    )
-    return LiveRun(
-        finish(scenario, workload, facts, designs, judged), KeyboardInterrupt() if cut_short else end
-    )
+    families = tuple(_families(settings, stack, own is not None))
+    facts = replace(facts_of(scenario, seed, replay), live=live, families=families)
+    done = finish(scenario, workload, facts, designs, judged)
+    return LiveRun(done, KeyboardInterrupt() if cut_short else end)
 
 
 @contextmanager
@@ -148,10 +136,14 @@ def _opened(
     settings: Settings,
     needs: Sequence[Resources],
     own: OwnServers | None,
-    waiting_for: Callable[[str], None],
+    on_design: Callable[[str, DesignResult | None], None],
     tell: Callable[[str], None],
 ) -> Iterator[tuple[Stack, dict[str, str]]]:
     """Servers that are up, and what the isolation levels of the database are. Raises ServerUnavailable."""
+
+    def waiting_for(server: str) -> None:
+        on_design(f"waiting for {server}", None)
+
     opened: AbstractContextManager[Stack] = (
         local_stack(settings, needs, waiting_for)
         if own is None
@@ -163,6 +155,12 @@ def _opened(
             waiting_for("the isolation levels of the database")
             levels = asyncio.run(isolation_levels(stack.servers.database))
         yield stack, levels
+
+
+def _cannot_run(designs: Mapping[str, Design], servers: Servers) -> dict[str, str]:
+    """The designs that these servers cannot stand for, with the reason."""
+    reasons = {name: why_not(design.resources(), servers) for name, design in designs.items()}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 def _not_reached(
