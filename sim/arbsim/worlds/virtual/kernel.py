@@ -179,11 +179,9 @@ class Kernel(simpy.Environment):
         while True:
             if urgent:
                 event = urgent.popleft()
-            elif timers and timers[0][0] == now_ns:
-                event = heappop(timers)[2]
-            elif normal:
+            elif normal and (not timers or timers[0][0] > now_ns):
                 event = normal.popleft()
-            elif len(timers) <= self.idle_timers:
+            elif not normal and len(timers) <= self.idle_timers:
                 return True
             elif timers[0][0] > horizon_ns:
                 return False
