@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from arbsim.audit import audit
 from arbsim.compare import Expected, Facts, compare, exit_code, reference, run_facts, workload_sha256
 from arbsim.history import OPENING, History
 from arbsim.model import VIOLATIONS, Fate, FindingKind, Kind, Operation, Workload
-from arbsim.results import Expectation, Results, results_schema
+from arbsim.results import Expectation, LiveFacts, Results, StreamFacts, results_schema
 from tests.audit.histories import answered, in_order, with_card, withdraw
 
 FACTS = Facts("tested", "Does it?", {"name": "tested"}, 1, "0", "arbsim run x.yaml")
@@ -31,10 +32,10 @@ def overdraws() -> History:
     return history
 
 
-def compared(histories: dict[str, History], *expected: Expected) -> Results:
+def compared(histories: dict[str, History], *expected: Expected, facts: Facts = FACTS) -> Results:
     workload = next(iter(histories.values())).workload
     return compare(
-        FACTS,
+        facts,
         workload,
         {name: audit(history) for name, history in histories.items()},
         expected,
@@ -109,6 +110,36 @@ def test_a_design_of_which_nothing_is_expected_is_held_to_its_own_claims() -> No
         ("trap", "as declared", "met"),
         ("liar", "as declared", "broken"),
     ]
+
+
+def side(region: str, differences: dict[str, tuple[str | None, str | None]]) -> StreamFacts:
+    return StreamFacts(
+        region=region, delivery="at least once", killed=False, changes=2, again=0, missing=0, snapshots=1,
+        lag_p50_ms=1.0, lag_p99_ms=2.0, differences=differences,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("differences", "observed", "status", "code"),
+    [
+        ({}, "the table", "met", 0),
+        ({"7": ("30.00", "40.00")}, "account 7 40.00 instead of 30.00 in west", "broken", 1),
+        ({"7": ("30.00", None)}, "account 7 missing instead of 30.00 in west", "broken", 1),
+    ],
+)
+def test_a_live_change_stream_must_tell_the_table(
+    differences: dict[str, tuple[str | None, str | None]], observed: str, status: str, code: int
+) -> None:
+    live = LiveFacts(
+        began="2026-01-01 00:00 UTC", machine={}, servers=(), own=False, links=(), not_run={}, simulated={},
+        streams={"safe": (side("east", {}), side("west", differences))},
+    )  # fmt: skip
+    found = compared({"safe": holds()}, facts=replace(FACTS, live=live))
+    folded = found.expectations[-1]
+    assert (folded.design, folded.expected, folded.observed, folded.status) == (
+        "safe", "the table", observed, status,
+    )  # fmt: skip
+    assert found.exit_code == code
 
 
 def expectation(status: str) -> Expectation:

@@ -36,6 +36,9 @@ MOST_ROWS = 50
 
 MOST_DISAGREEMENTS = 100
 
+MOST_FOLDS = 3
+"""Balances that are named where a change stream tells others than the table."""
+
 AS_DECLARED = "as declared"
 """What is expected of a design of which nothing else is: that its own claims hold."""
 
@@ -133,9 +136,12 @@ def compare(
 
     ``runs`` has an entry for every design. Expectations of designs that are not in ``designs`` are left out: nobody
     asked for them. A design that the servers of a live run cannot stand for is undecided, where something is expected
-    of it. A design of which nothing is expected is held to its own claims.
+    of it. A design of which nothing is expected is held to its own claims. What is folded of a live run's change
+    stream must be what its table holds.
     """
     met = tuple(_expectations(designs, expectations, runs, facts.live.not_run if facts.live else ()))
+    if facts.live is not None:
+        met += tuple(_folds(facts.live))
     results = Results(
         name=facts.name,
         question=facts.question,
@@ -267,6 +273,22 @@ def _expectations(
     for name in not_run:
         if name in by_design:
             yield Expectation(design=name, what="run", expected="yes", observed="no", status="undecided")
+
+
+def _folds(live: LiveFacts) -> Iterator[Expectation]:
+    for name, sides in live.streams.items():
+        wrong = [
+            f"account {account} {folded or 'missing'} instead of {held or 'none'} in {side.region}"
+            for side in sides
+            for account, (held, folded) in side.differences.items()
+        ]
+        yield Expectation(
+            design=name,
+            what="the change stream, folded",
+            expected="the table",
+            observed=", ".join(wrong[:MOST_FOLDS]) or "the table",
+            status="broken" if wrong else "met",
+        )
 
 
 def _own_claims(name: str, result: DesignResult) -> Expectation:
