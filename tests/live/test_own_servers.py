@@ -52,6 +52,10 @@ def database_of(live: Live) -> DatabaseServer:
     return database
 
 
+IN_THE_BACKGROUND = ["/bin/sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
+"""A shell that starts a command there has Ctrl-C ignored; a kill must work all the same."""
+
+
 class People:
     """Somebody's servers: how they are reached, and what is on them."""
 
@@ -69,7 +73,7 @@ class People:
         if self.kafka:
             where += ["--kafka", ",".join(f"{region}={place}" for region, place in self.kafka.items())]
         return subprocess.Popen(
-            [sys.executable, "-m", "arbsim", "live", str(scenario), *where, *options],
+            [*IN_THE_BACKGROUND, sys.executable, "-m", "arbsim", "live", str(scenario), *where, *options],
             cwd=self.folder,
             env={**os.environ, "PGPASSWORD": server.password},
             stdout=subprocess.PIPE,

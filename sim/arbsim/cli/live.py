@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -175,17 +177,32 @@ def _run(
     from arbsim.workload import build_workload
 
     workload = build_workload(scenario, seed)
-    # A polite kill ends a run as Ctrl-C does: what was made is removed, what was judged is kept.
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        with own_designs_failing(scenario), progress(len(designs)) as on_design:
+        with (
+            _ends_politely(),
+            own_designs_failing(scenario),
+            progress(len(designs)) as on_design,
+        ):
             return run_live(scenario, workload, seed, designs, replay, on_design, own, _tell, repeat)
     except NothingToRepeat as missing:
         raise bad_input(str(missing)) from None
     except ServerUnavailable as problem:
         raise Unreachable(str(problem)) from None
+
+
+@contextmanager
+def _ends_politely() -> Iterator[None]:
+    """Let a polite kill end a run as Ctrl-C does: what was made is removed, what was judged is kept.
+
+    A shell that starts it in the background has Ctrl-C ignored, and a kill must work all the same.
+    """
+    ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)
+    kill = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, kill)
+        signal.signal(signal.SIGINT, ctrl_c)
 
 
 def _tell(text: str) -> None:
