@@ -12,15 +12,15 @@ MARKS = {"agree": " =", "disagree": " !", "inconclusive": " ?"}
 
 HEAD = (
     "design",
-    "gap ms",
-    "one every ms",
-    "repetitions",
+    "verdict",
     "live",
     "simulated",
+    "difference",
     "live alone",
     "simulated alone",
-    "difference",
-    "verdict",
+    "repetitions",
+    "gap ms",
+    "one every ms",
 )
 
 LINK_HEAD = ("region", "server", "round trip ms", "measured ms")
@@ -63,15 +63,15 @@ def rows(found: Agreements) -> list[list[str]]:
     return [
         [
             name,
-            f"{words.number(one.gap_from_ms)} to {words.number(one.gap_to_ms)}",
-            words.number(one.every_ms),
-            str(one.repetitions) + (f" ({one.unanswered} unanswered)" if one.unanswered else ""),
+            VERDICTS[one.verdict],
             _rate(one.live),
             _rate(one.simulated),
+            _difference(one),
             str(one.only_live),
             str(one.only_simulated),
-            _difference(one),
-            VERDICTS[one.verdict],
+            str(one.repetitions) + (f" ({one.unanswered} unanswered)" if one.unanswered else ""),
+            f"{words.number(one.gap_from_ms)} to {words.number(one.gap_to_ms)}",
+            words.number(one.every_ms),
         ]
         for name, one in found.designs.items()
     ]
