@@ -27,18 +27,19 @@ def cautions_of(workload: Workload, designs: Mapping[str, DesignResult]) -> tupl
         text = "the workload has no operations, so nothing was tested"
         return (Caution(id=EMPTY, design=None, text=text, next_step="Add operations to the workload."),)
     advice = _how_to_meet(workload)
+    count = len(workload)
     return tuple(
         Caution(id=name, design=design, text=text, next_step=next_step)
         for design, result in designs.items()
         for name, text, next_step in (
-            *_of_evidence(result, advice),
+            *_of_evidence(result, advice, count),
             *_of_notes(result),
             *_of_findings(result),
         )
     )
 
 
-def _of_evidence(result: DesignResult, advice: str) -> Iterator[tuple[str, str, str]]:
+def _of_evidence(result: DesignResult, advice: str, operations: int) -> Iterator[tuple[str, str, str]]:
     if "no-contention" in result.reasons:
         yield (
             NO_CONTENTION,
@@ -58,22 +59,19 @@ def _of_evidence(result: DesignResult, advice: str) -> Iterator[tuple[str, str, 
     if found is not None and found.violating_classes:
         kinds = ", ".join(kind.value.replace("_", " ") for kind in found.broken)
         text = f"the run violates nothing, but other orders of the same operations do: {kinds}"
-        yield OTHER_ORDERS, text, "arbsim explore shows the shortest such order; only delays stand between."
+        step = (
+            f"arbsim explore --operations {operations} shows the shortest; nothing but delays stands between."
+        )
+        yield OTHER_ORDERS, text, step
     if not set(VIOLATIONS) <= set(result.claims):
         if result.verdict is Verdict.NONE_SEEN:
             text = "a trap held: no violation was seen, though the design does not claim to prevent them all"
-            yield (
-                TRAP_HELD,
-                text,
-                "Let more operations meet on fewer accounts; this run does not make it safe.",
-            )
+            step = "Let more operations meet on fewer accounts; this run does not make it safe."
+            yield TRAP_HELD, text, step
         if result.verdict is Verdict.HOLDS:
             text = "a trap held in every order of these operations, though it does not claim to prevent everything"
-            yield (
-                TRAP_HELD,
-                text,
-                "Look for what stopped it, such as a CHECK; with other operations it may break.",
-            )
+            step = "Look for what stopped it, such as a CHECK; with other operations it may break."
+            yield TRAP_HELD, text, step
 
 
 def _of_notes(result: DesignResult) -> Iterator[tuple[str, str, str]]:

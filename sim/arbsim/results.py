@@ -163,7 +163,9 @@ class EveryOrder(Part):
     ``orders`` counts them all. It is None where that would take too long, and so is ``violating_orders``.
     """
 
-    complete: bool = Field(description="false: the search was given up when it had found a violation")
+    complete: bool = Field(
+        description="false: the steps that a search may take were over; some order violates"
+    )
     orders: int | None
     violating_orders: int | None
     classes: int

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from arbsim.designs.atomic_update import AtomicUpdate
-from arbsim.explore.every_order import MOST_STEPS, every_order
+from arbsim.explore.every_order import STEPS_IN_ALL, every_order
 from arbsim.history_file import load, save
 from arbsim.model import FindingKind, Operation, Outcome, Verdict, Workload
 from arbsim.report.console import render
@@ -68,7 +68,8 @@ def test_delays_that_let_a_trap_off_do_not_make_it_hold(scenario: Scenario) -> N
     assert FindingKind.LOST_UPDATE in found.broken
     assert not any(finding.count for finding in trap.findings.values())
     assert "W310" in [warning.id for warning in done.warnings]
-    assert "x violated: 12 of 14 orders" in render(done)
+    assert "x violated: 12 of 14 orders " in render(done)
+    assert "arbsim explore --operations 2 shows the shortest" in " ".join(render(done).split())
 
 
 def test_a_violation_in_another_order_of_what_a_design_claims_to_prevent_is_a_bug(scenario: Scenario) -> None:
@@ -78,6 +79,18 @@ def test_a_violation_in_another_order_of_what_a_design_claims_to_prevent_is_a_bu
     done = run(scenario, with_gap(scenario, 340), own=Boasting()).results
     assert done.designs["own"].as_declared == "no"
     assert done.exit_code == 1
+
+
+def test_a_search_that_finds_a_violation_and_does_not_end_says_that_it_tried_some(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arbsim.explore.every_order.STEPS_IN_ALL", 20)
+    done = run(scenario, with_gap(scenario, 340), "db/select-then-update").results
+    trap = done.designs["db/select-then-update"]
+    assert trap.verdict is Verdict.VIOLATED
+    assert trap.evidence.every_order is not None
+    assert not trap.evidence.every_order.complete
+    assert " orders tried " in render(done)
 
 
 def test_a_trap_that_holds_in_every_order_is_news(scenario: Scenario) -> None:
@@ -120,7 +133,7 @@ def test_more_operations_than_there_are_steps_are_not_begun(
 ) -> None:
     monkeypatch.setattr("arbsim.explore.every_order.explore_design", refuse)
     one = build_workload(scenario)[1]
-    many = tuple(one._replace(id=number) for number in range(1, MOST_STEPS + 2))
+    many = tuple(one._replace(id=number) for number in range(1, STEPS_IN_ALL + 2))
     design = AtomicUpdate()
     card = card_of("own", design)
     assert every_order(design, card, Workload(many, {1: 10_000}), settings_of(scenario, 42)) is None

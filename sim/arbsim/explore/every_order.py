@@ -10,7 +10,7 @@ from arbsim.worlds.api import Design
 from arbsim.worlds.exhaustive.search import NotRepeatable, Progress
 from arbsim.worlds.virtual.settings import Settings
 
-MOST_STEPS = 1_000
+STEPS_IN_ALL = 1_000
 """Steps of a whole search. A number of steps, not of seconds: the same scenario gives the same report everywhere."""
 
 
@@ -22,7 +22,7 @@ def every_order(
     A design that keeps something from one run to the next cannot be searched. What a design raises in some order goes
     through.
     """
-    if len(workload) > MOST_STEPS:
+    if len(workload) > STEPS_IN_ALL:
         return None
     try:
         explored = explore_design(design, card, workload, settings, most_cuts=MOST_CUTS, stop=_enough)
@@ -42,4 +42,4 @@ def every_order(
 
 
 def _enough(progress: Progress) -> str | None:
-    return "steps" if progress.steps > MOST_STEPS else None
+    return "steps" if progress.steps > STEPS_IN_ALL else None

@@ -148,7 +148,9 @@ def evidence(result: DesignResult, count: Callable[[int], str] = "{:,}".format) 
         tried, violating, unit = found.classes, found.violating_classes, "classes of orders"
     else:
         tried, violating, unit = found.orders, found.violating_orders, "orders"
-    return f"{count(violating)} of {count(tried)} {unit}" if violating else f"all {count(tried)} {unit}"
+    if not violating:
+        return f"all {count(tried)} {unit}"
+    return f"{count(violating)} of {count(tried)} {unit}{'' if found.complete else ' tried'}"
 
 
 def orders(results: Results) -> Iterator[str]:
@@ -160,6 +162,8 @@ def orders(results: Results) -> Iterator[str]:
             "Where a verdict counts orders, the same operations were tried in every order in which the models can take"
             " their steps, whatever the delays. It says nothing of other operations."
         )
+        if not all(one.complete for one in tried if one is not None):
+            yield "Where it says tried, there were too many orders, and only so many of them were."
         yield f"The same in all orders: {'; '.join(bounds)}."
 
 
