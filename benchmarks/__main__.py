@@ -77,7 +77,7 @@ def main() -> None:
     }
     figures["live"] = {
         "starting": stack_starting(5 if share == 1 else 1),
-        **live(1_000 // share, rounds=7 if share == 1 else 1),
+        **live(2_000 if share == 1 else 500, rounds=7 if share == 1 else 1),
     }
     print(json.dumps(figures, indent=2))
 

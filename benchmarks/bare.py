@@ -23,6 +23,7 @@ from arbsim.designs.database import OVERWRITE, SELECT, WITHDRAW
 from arbsim.designs.messages import allows, command, key_of, pack, reply, to_operation, unpack
 from arbsim.designs.shared_table_atomic import CLAIM
 from arbsim.model import Operation
+from arbsim.worlds.live.events import no_long_pause
 
 Shape = Literal["decide", "table", "table-atomic", "transactions", "fold"]
 
@@ -105,7 +106,8 @@ async def bare_service(bare: Bare) -> float:
         producer = await bare.producer(stack)
         replies = await bare.consumer(stack, "replies", None, isolation_level="read_committed")
         assert await asyncio.to_thread(ready.wait, 60), "the bare service did not start"
-        return await _ask(bare, producer, replies)
+        with no_long_pause():
+            return await _ask(bare, producer, replies)
 
 
 async def _ask(bare: Bare, producer: AIOKafkaProducer, replies: AIOKafkaConsumer) -> float:
@@ -124,7 +126,8 @@ async def _ask(bare: Bare, producer: AIOKafkaProducer, replies: AIOKafkaConsumer
 
 
 def _serve(bare: Bare, ready: Any) -> None:
-    asyncio.run(_SERVICES[bare.shape](bare, ready))
+    with no_long_pause():
+        asyncio.run(_SERVICES[bare.shape](bare, ready))
 
 
 class _Balances:

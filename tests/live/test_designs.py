@@ -1,10 +1,10 @@
 """A team's own design on a real server: what it opens, and what it lets run, is there before the first operation."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from arbsim.model import Accepted, Fate, Operation, Outcome, Rejected
-from arbsim.worlds.api import Design, Region, Resources
+from arbsim.worlds.api import Design, Region, Resources, Topic
 from tests.live.stack import Live
 
 CONNECTED: set[str] = set()
@@ -47,6 +47,33 @@ class ServesTables(Connects):
         while await region.database.fetchval("SELECT count(*) FROM serving") < len(region.regions):
             await region.sleep(0.01)
         return Accepted()
+
+
+@dataclass(frozen=True)
+class Sends(Connects):
+    """Sends to a topic, and looks whether its producer knew it before."""
+
+    name: ClassVar[str] = "tested/sends"
+
+    def resources(self) -> Resources:
+        return Resources(topics=(Topic("orders"), Topic("all-orders", cluster="stretched")))
+
+    async def connect(self, region: Region) -> None:
+        for cluster in ("local", "stretched"):
+            await region.kafka.producer(cluster)
+
+    async def decide(self, op: Operation, region: Region) -> Outcome:
+        known: list[str] = []
+        for cluster in ("local", "stretched"):
+            producer: Any = await region.kafka.producer(cluster)
+            known += producer.client.cluster.topics()
+        ends = sorted(topic.partition("-")[2] for topic in known)
+        return Accepted() if ends == ["orders", "stretched-all-orders"] else Rejected(str(known))
+
+
+def test_a_producer_knows_the_design_s_topics_before_its_first_message(kafka: Live) -> None:
+    """To ask for one then would delay the messages of all who send at that time."""
+    assert {answer.reason for answer in kafka.run_design(Sends()).answers()} == {""}
 
 
 def test_clients_are_connected_before_anything_is_decided(live: Live) -> None:

@@ -239,7 +239,7 @@ async def _observe(live: Live) -> dict[str, Any]:
         def process_of(script: str) -> Process:
             def process(region: str) -> Machine:
                 addresses = servers.kafka_from(region)
-                clients = KafkaSettings(addresses, settings.kafka_leader, 0, 100, 10_000, 500)
+                clients = KafkaSettings(addresses, ALL, settings.kafka_leader, 0, 100, 10_000, 500)
                 messaging = LiveMessaging(region, names, clients, lambda operation: False)
                 stack.push_async_callback(messaging.close)
                 return _Own(messaging, script, names, addresses[settings.kafka_leader])

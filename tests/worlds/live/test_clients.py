@@ -11,7 +11,7 @@ from aiokafka.structs import ConsumerRecord
 from arbsim.worlds.live.clients import KafkaSettings, LiveMessaging, Names
 
 NAMES = Names("tested", ("east",), frozenset())
-SETTINGS = KafkaSettings({"east": "127.0.0.1:1"}, "east", 0, 1, 1000, 10)
+SETTINGS = KafkaSettings({"east": "127.0.0.1:1"}, (), "east", 0, 1, 1000, 10)
 
 
 def record(key: bytes, value: bytes) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
 
-from arbsim.worlds.live.events import Log, read_log
+from arbsim.worlds.live.events import Log, no_long_pause, read_log
 
 
 def written(file: Path) -> Log:
@@ -52,3 +53,9 @@ def test_a_process_that_noted_nothing_has_no_events(tmp_path: Path) -> None:
     assert read_log(tmp_path / "events") == []
     (tmp_path / "events").touch()
     assert read_log(tmp_path / "events") == []
+
+
+def test_the_garbage_collector_leaves_alone_what_was_there_before_a_run() -> None:
+    with no_long_pause():
+        assert gc.get_freeze_count() > 10_000
+    assert gc.get_freeze_count() == 0

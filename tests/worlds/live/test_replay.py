@@ -36,7 +36,6 @@ def client(operation: int, begin: int, end: int, fate: str = "accepted") -> list
     return [
         Event(begin, "invoke", operation, ()),
         Event(end, "answer", operation, (fate, None, "")),
-        Event(end, "decided", operation, ()),
     ]
 
 

@@ -47,7 +47,6 @@ class Callers:
         told = outcome.balance if isinstance(outcome, Accepted) else None
         reason = "" if isinstance(outcome, Accepted) else outcome.reason
         self._log.add("answer", fate_of(outcome).value, _cents(told), reason)
-        self._log.add("decided")
 
     async def _outcome(self, op: Operation) -> Outcome:
         """What the design decides; unknown where no answer came, or the connection went."""

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.structs import TopicPartition
 
-from arbsim.worlds.api import Consumer, Producer, Replies
+from arbsim.worlds.api import Consumer, Producer, Replies, Topic
 from arbsim.worlds.live.endings import quietly
 from arbsim.worlds.live.kafka import MIRRORED
 
@@ -194,10 +194,11 @@ async def _told(answer: Any) -> None:
 class KafkaSettings:
     """What clients are opened with beside what the design asks for.
 
-    ``addresses``: by which a region reaches each cluster.
+    ``addresses``: by which a region reaches each cluster. ``topics``: those of the design.
     """
 
     addresses: Mapping[str, str]
+    topics: tuple[Topic, ...]
     leader: str
     linger_ms: int
     fetch_max_wait_ms: int
@@ -265,7 +266,17 @@ class LiveMessaging:
         self._opened.append(producer)
         with self._being_opened():
             await producer.start()
+            await self._know_topics(producer, cluster)
         return producer
+
+    async def _know_topics(self, producer: RunProducer, cluster: str) -> None:
+        """Look up the topics, or the first message of each would wait for one more round trip.
+
+        Producers that have been up for a while know them, and the model's do.
+        """
+        for topic in self._settings.topics:
+            if (topic.cluster == STRETCHED) == (cluster == STRETCHED):
+                await producer.partitions_for(self._names.real(topic.name, cluster))
 
     async def consumer(
         self,
@@ -349,7 +360,9 @@ class _ReplyReader:
 
     async def ready(self) -> None:
         """Return once replies that are written from now on are heard. Raises what opening the reader did."""
-        await asyncio.shield(self._opened)
+        if not self._opened.done():
+            await asyncio.shield(self._opened)
+        self._opened.result()
 
     def stop(self) -> None:
         """Read no more."""

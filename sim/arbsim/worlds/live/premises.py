@@ -69,6 +69,7 @@ class Plan:
         kafka = self.settings.kafka
         return self.names, KafkaSettings(
             self.servers.kafka_from(region),
+            self.topics,
             self.settings.kafka_leader,
             kafka.linger_ns // 1_000_000,
             max(1, kafka.fetch_max_wait_ns // 1_000_000),

@@ -195,6 +195,7 @@ class _Replay:
 
     def _answer(self, event: Event, fate: str, told: Cents | None, reason: str) -> None:
         self._history.answer(event.operation, self._recorder.now_ns, Fate(fate), told, reason)
+        self._decided(event)
 
     def _retried(self, event: Event) -> None:
         trace = self._moment.trace

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from arbsim.worlds.api import Design
 from arbsim.worlds.live.database import DatabaseServer, close_pool, open_pool
 from arbsim.worlds.live.endings import keep_quiet
-from arbsim.worlds.live.events import Log
+from arbsim.worlds.live.events import Log, no_long_pause
 from arbsim.worlds.live.processes import Child
 from arbsim.worlds.live.region import LiveRegion
 from arbsim.worlds.virtual.region import Places
@@ -142,9 +142,10 @@ async def _serve(design: Design, assignment: Assignment) -> None:
             await asyncio.wait([serving], timeout=_POLL_S)
             if messaging is None or messaging.quiet(_QUIET_NS):
                 break
-        sys.stdout.buffer.write(_READY)
-        sys.stdout.buffer.flush()
-        await serving
+        with no_long_pause():
+            sys.stdout.buffer.write(_READY)
+            sys.stdout.buffer.flush()
+            await serving
 
 
 def _main() -> None:

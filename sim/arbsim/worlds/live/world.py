@@ -17,7 +17,7 @@ from arbsim.worlds.live.change_stream import Delivered, LiveStream
 from arbsim.worlds.live.connect import Delivery
 from arbsim.worlds.live.database import Change, Sandbox, told
 from arbsim.worlds.live.endings import keep_quiet
-from arbsim.worlds.live.events import Event, Log, now_ns
+from arbsim.worlds.live.events import Event, Log, no_long_pause, now_ns
 from arbsim.worlds.live.premises import Plan, make_clients, make_sandbox, make_stream, make_topics
 from arbsim.worlds.live.processes import ServerUnavailable
 from arbsim.worlds.live.replay import DATABASE, replay
@@ -166,8 +166,9 @@ class _LiveWorld:
         if self._stream is not None:
             await self._stream.begin(accounts)
         self._log.events.clear()
-        self._start_ns = now_ns()
-        await self._operate(callers)
+        with no_long_pause():
+            self._start_ns = now_ns()
+            await self._operate(callers)
         if self._services and not self._history.notes:
             await self._settle()
         self._history.quiet_ns = now_ns() - self._start_ns
