@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import asyncpg
+import pytest
+
 from arbsim.model import Accepted, Fate, Operation, Outcome, Rejected
 from arbsim.worlds.api import Design, Region, Resources, Topic
+from arbsim.worlds.live.processes import ServerUnavailable
 from tests.live.stack import Live
 
 CONNECTED: set[str] = set()
@@ -50,6 +54,16 @@ class ServesTables(Connects):
 
 
 @dataclass(frozen=True)
+class ServesInVain(Connects):
+    """Its service meets a database that has run out of something."""
+
+    name: ClassVar[str] = "tested/serves-in-vain"
+
+    async def serve(self, region: Region) -> None:
+        raise asyncpg.DiskFullError("could not extend a file with a secret name")
+
+
+@dataclass(frozen=True)
 class Sends(Connects):
     """Sends to a topic, and looks whether its producer knew it before."""
 
@@ -69,6 +83,13 @@ class Sends(Connects):
             known += producer.client.cluster.topics()
         ends = sorted(topic.partition("-")[2] for topic in known)
         return Accepted() if ends == ["orders", "stretched-all-orders"] else Rejected(str(known))
+
+
+def test_a_service_that_meets_a_full_disk_is_no_fault_of_its_design(live: Live) -> None:
+    with pytest.raises(
+        ServerUnavailable, match=r"disk space:\nthe database .*DiskFullError .SQLSTATE 53100."
+    ):
+        live.run_design(ServesInVain())
 
 
 def test_a_producer_knows_the_design_s_topics_before_its_first_message(kafka: Live) -> None:

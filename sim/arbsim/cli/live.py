@@ -173,7 +173,7 @@ def _run(
     own: OwnServers | None,
     repeat: int,
 ) -> LiveRun:
-    from arbsim.live import NothingToRepeat, ServerUnavailable, run_live
+    from arbsim.live import NothingToRepeat, ServerUnavailable, notes_of, run_live
     from arbsim.workload import build_workload
 
     workload = build_workload(scenario, seed)
@@ -187,7 +187,7 @@ def _run(
     except NothingToRepeat as missing:
         raise bad_input(str(missing)) from None
     except ServerUnavailable as problem:
-        raise Unreachable(str(problem)) from None
+        raise Unreachable("\n".join((str(problem), *notes_of(problem)))) from None
 
 
 @contextmanager

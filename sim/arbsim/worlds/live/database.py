@@ -37,6 +37,9 @@ _COMMAND_TIMEOUT_S = 60.0
 _NOT_CONNECTED = (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
 """ValueError: a file of certificates that sslmode needs is not there."""
 
+SERVER_FAULTS = (asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError)
+"""What a database answers that has run out of something, its disk for example, or that is broken."""
+
 _CLOCK_PROBES = 20
 
 # ruff: noqa: S608 - the names in these statements are our own

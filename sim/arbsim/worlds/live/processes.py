@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 _LOCK = "lock"
+_LOG_READ = 100_000
 _LOG_TAIL = 3000
 
 # Runs in a fresh interpreter before the program takes its place (prctl 1 is PR_SET_PDEATHSIG; changing the user clears
@@ -92,11 +93,13 @@ class Child:
             raise ServerUnavailable(f"{self.name} ended with status {code}:\n{self.tail()}")
 
     def tail(self) -> str:
-        """The end of what it printed."""
+        """The end of what it printed, without the frames of Java's stacks: they would hide what was said."""
         try:
-            return self.log.read_bytes()[-_LOG_TAIL:].decode("utf-8", "replace").strip()
+            printed = self.log.read_bytes()[-_LOG_READ:].decode("utf-8", "replace")
         except OSError:
-            return "(it printed nothing)"
+            printed = ""
+        said = "\n".join(line for line in printed.splitlines() if not line.startswith("\tat "))
+        return said[-_LOG_TAIL:].strip() or "(it printed nothing)"
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Ask it to end, and kill it where it does not."""

@@ -7,21 +7,22 @@ on standard output says when everything has been opened.
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib.util
 import pickle
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arbsim.worlds.api import Design
-from arbsim.worlds.live.database import DatabaseServer, close_pool, open_pool
+from arbsim.worlds.live.database import SERVER_FAULTS, DatabaseServer, close_pool, open_pool, told
 from arbsim.worlds.live.endings import keep_quiet
 from arbsim.worlds.live.events import Log, no_long_pause
-from arbsim.worlds.live.processes import Child
+from arbsim.worlds.live.processes import Child, ServerUnavailable
 from arbsim.worlds.live.region import LiveRegion
 from arbsim.worlds.virtual.region import Places
 
@@ -32,6 +33,9 @@ _QUIET_NS = 400_000_000
 _POLL_S = 0.02
 _POOL_LEAST = 4
 _READY = b"ready\n"
+
+_NO_FAULT_OF_THE_DESIGN = 75
+"""The status of a process that ended for want of something, as a full disk (EX_TEMPFAIL of sysexits.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +64,22 @@ class Service:
     events: Path
 
     async def ready(self) -> None:
-        """Return once everything that it needs is open. Raises ServiceFailed."""
+        """Return once everything that it needs is open. Raises ServiceFailed and ServerUnavailable."""
         assert self.child.process.stdout is not None
         line = await asyncio.to_thread(self.child.process.stdout.readline)
         if line != _READY:
             await asyncio.to_thread(self.child.process.wait)
+            self.check()
             raise ServiceFailed(f"{self.child.name} ended before it was ready:\n{self.child.tail()}")
 
     def check(self) -> None:
-        """Raise ServiceFailed where the process has ended with an error."""
-        if self.child.process.poll() not in (None, 0):
+        """Raise ServiceFailed where the process has ended with an error, ServerUnavailable where a server had one."""
+        status = self.child.process.poll()
+        if status == _NO_FAULT_OF_THE_DESIGN:
+            raise ServerUnavailable(
+                f"{self.child.name} ended, for want of a server or of disk space:\n{self.child.tail()}"
+            )
+        if status not in (None, 0):
             raise ServiceFailed(f"{self.child.name} ended:\n{self.child.tail()}")
 
     @property
@@ -151,7 +161,20 @@ async def _serve(design: Design, assignment: Assignment) -> None:
 def _main() -> None:
     sources, design, assignment = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - from our own parent
     _load(sources)
-    asyncio.run(_serve(pickle.loads(design), assignment))  # noqa: S301
+    try:
+        asyncio.run(_serve(pickle.loads(design), assignment))  # noqa: S301
+    except SERVER_FAULTS as error:
+        _give_up(f"{assignment.database}: {told(error)}")
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _give_up(f"{assignment.log}: {told(error)}")
+
+
+def _give_up(reason: str) -> None:
+    with suppress(OSError):  # its log may be on the same disk
+        print(reason, file=sys.stderr)
+    sys.exit(_NO_FAULT_OF_THE_DESIGN)
 
 
 if __name__ == "__main__":
