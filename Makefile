@@ -44,7 +44,7 @@ test: $(STAMP) ## lint, format, types, import contracts, then the tests; stops a
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/python -m pytest -n auto --dist loadgroup
+	@$(BIN)/python -m pytest -n auto
 
 fuzz: $(STAMP) ## compare 10,000 random schedules with a real PostgreSQL (SEED=1)
 	@$(BIN)/arbsim conform --fuzz 10000 --seed $(or $(SEED),1) --embedded
