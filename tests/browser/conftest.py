@@ -17,3 +17,11 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(autouse=True)
+def _windows_closed(browser: Browser) -> Iterator[None]:
+    """Each window is a process of its own, and would stay to the end of the module."""
+    yield
+    for context in browser.contexts:
+        context.close()
