@@ -37,6 +37,8 @@ _FINDINGS = {
 
 def clean(text: str) -> str:
     """Text of the scenario with what a terminal or a page would act on made visible."""
+    if text.isprintable():
+        return text
     return "".join(
         char if char.isprintable() else "\\" + char.encode("unicode_escape").decode().lstrip("\\")
         for char in text
