@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 
 import arbsim
 from arbsim.results import results_schema
+from tests.command import ARBSIM, run, run_apart
 
 ROOT = Path(__file__).parents[1]
 TWO_REGIONS = ROOT / "scenarios" / "two_regions.yaml"
@@ -31,14 +32,6 @@ workload:
 designs: [db/atomic-update]
 """
 
-ARBSIM = [sys.executable, "-m", "arbsim"]
-
-
-def run(*arguments: str, cwd: Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*ARBSIM, *arguments], cwd=cwd, capture_output=True, text=True, check=False, input=stdin
-    )
-
 
 @pytest.fixture
 def short(tmp_path: Path) -> Path:
@@ -52,18 +45,18 @@ def with_expectation(text: str) -> str:
 
 
 def test_it_tells_its_version(tmp_path: Path) -> None:
-    assert run("--version", cwd=tmp_path).stdout == f"arbsim {arbsim.__version__}\n"
+    assert run_apart("--version", cwd=tmp_path).stdout == f"arbsim {arbsim.__version__}\n"
 
 
 def test_without_a_command_it_shows_the_help(tmp_path: Path) -> None:
-    shown = run(cwd=tmp_path)
+    shown = run_apart(cwd=tmp_path)
     assert shown.returncode == 0
     for command in ("run", "explain", "designs", "schema", "init", "audit", "report", "selftest"):
         assert f"\n  {command} " in shown.stdout
 
 
 def test_a_run_writes_its_files_and_says_where_the_report_is(short: Path) -> None:
-    done = run("run", short.name, cwd=short.parent)
+    done = run_apart("run", short.name, cwd=short.parent)
     assert done.returncode == 0
     assert done.stderr == ""
     folder = short.parent / "reports" / "short"
@@ -141,7 +134,7 @@ def test_mistakes_of_a_scenario_come_all_at_once_with_their_places(short: Path) 
 
 
 def test_a_scenario_can_come_from_standard_input(tmp_path: Path) -> None:
-    done = run("run", "-", "--json", cwd=tmp_path, stdin=SHORT)
+    done = run_apart("run", "-", "--json", cwd=tmp_path, stdin=SHORT)
     assert json.loads(done.stdout)["name"] == "short"
 
 
@@ -299,7 +292,7 @@ def test_ctrl_c_is_130_and_leaves_no_half_file(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     (tmp_path / "short.yaml").write_text(SHORT, encoding="utf-8")
-    done = run("run", "short.yaml", "--design", "design.py:Interrupting", cwd=tmp_path)
+    done = run_apart("run", "short.yaml", "--design", "design.py:Interrupting", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
     assert not (tmp_path / "reports").exists()
 
@@ -408,4 +401,4 @@ def test_the_shipped_example_is_added_to_the_scenarios_designs_and_holds(tmp_pat
 
 def test_code_runs_only_when_it_is_named(own: Path) -> None:
     (own.parent / "own.py").write_text("raise SystemExit('ran')\n", encoding="utf-8")
-    assert run("run", own.name, cwd=own.parent).returncode == 0
+    assert run_apart("run", own.name, cwd=own.parent).returncode == 0

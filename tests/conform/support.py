@@ -1,18 +1,15 @@
 """What the tests of conform share: cases in a short notation, and a few answers from a server."""
 
 import asyncio
-import io
 import subprocess
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import asyncpg
 
-from arbsim.cli import main
 from arbsim.conform.cases import BadCase, Case, Final, Observed, Step, load_cases
 from arbsim.conform.server import Server
+from tests.command import run
 
 CASES = Path(__file__).parents[1] / "conformance"
 SETUP = ["create table t (id int primary key, v int)", "insert into t values (1, 10), (2, 20)"]
@@ -56,12 +53,5 @@ def schemas_left(dsn: str) -> int:
 
 
 def arbsim(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a command in this process, which has imported everything already."""
-    out, err, texts = io.StringIO(), io.StringIO(), [str(argument) for argument in arguments]
-    with mock.patch("sys.argv", ["arbsim", *texts]), redirect_stdout(out), redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as left:
-            code = left.code
-    assert isinstance(code, int)
-    return subprocess.CompletedProcess(texts, code, out.getvalue(), err.getvalue())
+    """Run a command in this process, here."""
+    return run(*arguments, cwd=Path())

@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 from arbsim.cli import app
 from arbsim.explore.document import exploration_schema
 from arbsim.worlds.exhaustive.search import Progress
-from tests.test_cli import ROOT, SHORT, TWO_REGIONS, run
+from tests.command import run
+from tests.test_cli import ROOT, SHORT, TWO_REGIONS
 
 TRAP = SHORT.replace("[db/atomic-update]", "[db/select-then-update, db/atomic-update]").replace(
     "accounts:", "database: {dialect: postgres, leader: east}\naccounts:"

@@ -25,7 +25,7 @@ from arbsim.explore.witness import Diverged, Origin, Subject, play, write_down
 from arbsim.runner import card_of
 from arbsim.worlds.api import Design
 from arbsim.worlds.exhaustive.kernel import Learned
-from tests.test_cli import ARBSIM, run
+from tests.command import ARBSIM, run
 from tests.worlds.exhaustive.support import (
     POSTGRES,
     TWO_WITHDRAWALS,

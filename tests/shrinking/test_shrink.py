@@ -24,7 +24,7 @@ from arbsim.shrinking.run import Asked, NothingToShrink, _setup, shrink_run
 from arbsim.workload import build_workload
 from arbsim.worlds.api import Region
 from arbsim.worlds.virtual.sql import check_statement
-from tests.test_cli import run
+from tests.command import run
 
 HEAD = """\
 name: a crowd
