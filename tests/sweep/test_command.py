@@ -15,13 +15,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from arbsim.sweep.results import SweepResults
+from tests.command import ARBSIM, run, run_apart
 from tests.sweep.support import TINY, VARIED
-
-ARBSIM = [sys.executable, "-m", "arbsim"]
-
-
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*ARBSIM, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
 
 
 def write(folder: Path, sweep: str | None = VARIED, text: str = TINY) -> str:
@@ -31,7 +26,7 @@ def write(folder: Path, sweep: str | None = VARIED, text: str = TINY) -> str:
 
 
 def test_a_sweep_writes_its_files_and_says_what_it_found(tmp_path: Path) -> None:
-    shown = run("sweep", write(tmp_path), "--workers", "1", cwd=tmp_path)
+    shown = run_apart("sweep", write(tmp_path), "--workers", "1", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert shown.stderr == ""
     lines = shown.stdout.splitlines()
@@ -103,7 +98,7 @@ def test_bad_input_is_told_with_its_cure(
 
 
 def test_a_cluster_that_cannot_be_reached_ends_with_4(tmp_path: Path) -> None:
-    shown = run("sweep", write(tmp_path), "--dask", "nonsense", "--json", cwd=tmp_path)
+    shown = run_apart("sweep", write(tmp_path), "--dask", "nonsense", "--json", cwd=tmp_path)
     assert shown.returncode == 4
     document = json.loads(shown.stdout)
     assert document["error"]["kind"] == "unreachable"
