@@ -19,7 +19,7 @@ from arbsim.conform.quiet import LockJudge
 from arbsim.model import Accepted, Fate, Operation, Workload, fate_of, from_cents, to_cents
 from arbsim.scenario.models import ACCT_TABLE
 from arbsim.worlds.api import Design, Region
-from arbsim.worlds.exhaustive.steps import Step
+from arbsim.worlds.exhaustive.steps import Precedes, Step
 
 End = tuple[tuple[tuple[int, int], ...], tuple[Fate, ...], tuple[int | None, ...]]
 """The final balances, what became of each operation, and the balance that its client was told, in cents."""
@@ -148,10 +148,13 @@ class RealRun:
             if not answered:
                 return
 
+    def stand_for(self, precedes: Precedes) -> None:
+        raise NotImplementedError("every order is run by itself here")
+
     def choices(self) -> list[int]:
         return [one.operation.id for one in self.clients if one.gate is not None]
 
-    def take(self, name: int) -> Step:
+    def take(self, name: int, *answers: int) -> Step:
         self.server.run(self._send(self.clients[name - 1]))
         return Step(name)
 

@@ -16,6 +16,7 @@ from arbsim.explore.search import Explored, Stop, Task, merge, take_in
 from arbsim.history import History
 from arbsim.worlds.exhaustive.parts import Left, Part, Tree
 from arbsim.worlds.exhaustive.search import NotRepeatable, Progress, Search
+from arbsim.worlds.exhaustive.steps import Choice
 
 RUNS_AT_A_TIME = 40
 """A part is left after so many runs; what is left over is shared out again."""
@@ -28,7 +29,7 @@ class _Done:
     explored: Explored
     progress: Progress
     left: Left | None
-    failed: tuple[int, ...] = ()
+    failed: tuple[Choice, ...] = ()
 
 
 class _Worker:
@@ -89,7 +90,7 @@ def share(
                         explored.stopped = "worker"
                         return
                     if result.left is None:
-                        task.search().again(result.failed)
+                        next(task.search(result.failed).runs())
                         raise NotRepeatable
                     tree.add(part, result.left)
                     merge(explored, result.explored)

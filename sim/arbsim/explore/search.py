@@ -15,7 +15,7 @@ from arbsim.worlds.api import Design
 from arbsim.worlds.exhaustive.kernel import Learned, LearnedMore
 from arbsim.worlds.exhaustive.orders import MOST_CUTS, count_orders, least_changes
 from arbsim.worlds.exhaustive.search import Finished, NotRepeatable, Progress, Search
-from arbsim.worlds.exhaustive.steps import Step
+from arbsim.worlds.exhaustive.steps import Choice, Step
 from arbsim.worlds.exhaustive.world import ChoiceWorld
 from arbsim.worlds.virtual.settings import Settings
 
@@ -147,7 +147,9 @@ class Task:
     most_steps: int
     most_cuts: int
 
-    def search(self, path: tuple[int, ...] = (), sleeping: dict[int, Step] | None = None) -> Search[History]:
+    def search(
+        self, path: tuple[Choice, ...] = (), sleeping: dict[Choice, Step] | None = None
+    ) -> Search[History]:
         """A search, or the part of one that begins with some choices."""
         return Search(self._start, self.reduced, self.most_steps, path, sleeping or {})
 

@@ -45,7 +45,10 @@ def classes_in_parts(programs: Programs, reduced: bool, runs: int, rng: random.R
         assert 0 < tree.share_done < 1.001
 
 
-_instructions: st.SearchStrategy[Instruction] = st.tuples(st.sampled_from("wril"), st.integers(0, 2))
+_instructions: st.SearchStrategy[Instruction] = st.one_of(
+    st.tuples(st.sampled_from("wril"), st.integers(0, 2)),
+    st.tuples(st.sampled_from("bqow"), st.integers(0, 1)),
+)
 _programs = st.lists(st.lists(_instructions, min_size=1, max_size=3), min_size=2, max_size=3)
 
 

@@ -51,6 +51,7 @@ from tests.worlds.exhaustive.support import (
 MIXED = workload("east withdraw 70 1", "west deposit 20 1")
 TRANSFERS = workload("east transfer 70 1 2", "west transfer 60 2 1", a1=100, a2=100)
 WITH_A_READ = workload("east withdraw 70 1", "west read 0 1")
+THREE = workload("east withdraw 70 1", "west withdraw 60 1", "east withdraw 20 1")
 
 
 # -- the reduced search against every order ------------------------------------------------------------
@@ -64,8 +65,9 @@ def small_cases() -> Iterator[tuple[str, Design, Workload, Settings]]:
         yield f"autocommit read {dialect}", AtomicUpdateAutocommit(), WITH_A_READ, settings
         yield f"for update {dialect}", SelectForUpdate(), TWO_WITHDRAWALS, settings
         yield f"serializable {dialect}", Serializable(), TWO_WITHDRAWALS, settings
-    three = workload("east withdraw 70 1", "west withdraw 60 1", "east withdraw 20 1")
-    yield "autocommit, three", AtomicUpdateAutocommit(), three, POSTGRES
+    yield "autocommit, three", AtomicUpdateAutocommit(), THREE, POSTGRES
+    yield "atomic, three in a queue", AtomicUpdate(), THREE, YUGABYTE
+    yield "atomic, deadlocks", AtomicUpdate(), TRANSFERS, YUGABYTE
     yield (
         "two rows",
         TwoRowsAndASnapshot(),
@@ -94,6 +96,12 @@ def test_reduced_and_plain_reach_the_same_outcomes_by_the_same_number_of_orders(
     design: Design, work: Workload, settings: Settings
 ) -> None:
     assert search(design, work, settings, reduced=True) == search(design, work, settings, reduced=False)
+
+
+def test_a_transaction_begins_at_a_step_where_who_began_first_decides() -> None:
+    yugabyte, postgres = (search(AtomicUpdate(), THREE, one, reduced=True) for one in (YUGABYTE, POSTGRES))
+    assert yugabyte.keys() == postgres.keys()
+    assert yugabyte.total() > postgres.total()
 
 
 class Sleeps(Probe):
@@ -202,6 +210,8 @@ def commuting_cases() -> Iterator[tuple[str, Design, Workload, Settings]]:
         workload("east withdraw 9 1", "west withdraw 9 2", a1=5, a2=5),
         POSTGRES,
     )
+    for name in ("atomic-update", "select-for-update", "select-then-update"):
+        yield f"{name} three yugabyte", catalogue()[f"db/{name}"](), THREE, YUGABYTE
     yield "sql clock", LastWriterWinsInSql(), TWO_WITHDRAWALS, POSTGRES
     yield "timeout", GivesUp(), TWO_WITHDRAWALS, POSTGRES
     few = replace(POSTGRES, database=replace(POSTGRES.database, pool_size=1))
@@ -233,11 +243,12 @@ def test_independent_steps_can_change_places_and_nothing_else_changes(
 
 
 def free_places(steps: list[Step]) -> list[int]:
-    """Where a step and the next one are independent."""
+    """Where a step and the next one are independent, and none goes by which of them came first."""
+    compared = {pair for step in steps for pair in step.compared}
     return [
         place
         for place, (one, other) in enumerate(pairwise(steps))
-        if not one.meets(other) and place not in other.after
+        if not one.meets(other) and place not in other.after and (place, place + 1) not in compared
     ]
 
 
@@ -254,10 +265,21 @@ def driver_agrees(driver: Driver, run: Driven, place: int) -> bool:
     if driver.begun > begun:
         return False
     assert again.ended, "the exchanged steps do not lead to the same end"
-    touched = {step.name: (step.reads, step.writes) for step in run.steps}
-    assert {step.name: (step.reads, step.writes) for step in again.steps} == touched
+    assert touched(again.steps) == touched(run.steps)
     assert seen(again.history) == seen(run.history)
     return True
+
+
+def touched(steps: list[Step]) -> dict[int, object]:
+    """What each step touches, and whose order it goes by."""
+    return {
+        step.name: (
+            step.reads,
+            step.writes,
+            [(steps[first].name, steps[second].name) for first, second in step.compared],
+        )
+        for step in steps
+    }
 
 
 BUS = (

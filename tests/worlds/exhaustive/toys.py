@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from arbsim.worlds.exhaustive.steps import Names, Step
+from arbsim.worlds.exhaustive.comparisons import Comparisons
+from arbsim.worlds.exhaustive.steps import Names, Precedes, Step
 
 Instruction = tuple[str, int]
 """("w", v): write a value of one's own to v. ("r", v): read v. ("i", v): add what was read to v. ("s", p): start
-program p beside the others. ("l", 0): touch nothing."""
+program p beside the others. ("l", 0): touch nothing. ("b", 0): begin, which touches nothing either. ("q", v): stand in
+the queue at v, in the order in which programs began; who has not begun does so now. ("o", v): let the first out."""
+
+ASKED = 1_000
+"""The object of all that was compared."""
 
 Outcome = tuple[tuple[int, ...], ...]
 
@@ -24,6 +29,9 @@ class Toy:
     values: dict[int, int] = field(default_factory=dict)
     seen: dict[int, list[int]] = field(default_factory=dict)
     pending: dict[int, tuple[int, int, int | None]] = field(default_factory=dict)
+    begun: dict[int, int] = field(default_factory=dict)
+    queues: dict[int, list[int]] = field(default_factory=dict)
+    comparisons: Comparisons = field(default_factory=Comparisons)
     taken: int = 0
     redundant: bool = False
 
@@ -35,10 +43,14 @@ class Toy:
         if at < len(self.programs[program]):
             self.pending[self.names.of(identity)] = (program, at, maker)
 
+    def stand_for(self, precedes: Precedes) -> None:
+        self.comparisons.precedes = precedes
+
     def choices(self) -> list[int]:
         return list(self.pending)
 
-    def take(self, name: int) -> Step:
+    def take(self, name: int, *answers: int) -> Step:
+        self.comparisons.begin_step(self.taken, answers)
         program, at, maker = self.pending.pop(name)
         what, which = self.programs[program][at]
         reads, writes = set[int](), set[int]()
@@ -53,13 +65,39 @@ class Toy:
             writes.add(which)
         elif what == "s":
             self._offer((name, 1), which, 0, self.taken)
+        elif what == "b":
+            self.begun.setdefault(program, self.taken)
+        elif what == "q":
+            writes |= self._queue(program, which)
+        elif what == "o":
+            queue = self.queues.get(which)
+            self.seen.setdefault(program, []).append(queue.pop(0) if queue else -1)
+            writes.add(which)
         self._offer((name, 0), program, at + 1, self.taken)
         self.taken += 1
-        return Step(name, frozenset(reads), frozenset(writes), () if maker is None else (maker,))
+        compared, given = tuple(self.comparisons.compared), tuple(self.comparisons.answers)
+        after = () if maker is None else (maker,)
+        return Step(name, frozenset(reads), frozenset(writes), after, compared, given)
+
+    def _queue(self, program: int, which: int) -> set[int]:
+        """Stand in a queue; return what that touches."""
+        begun, queue = self.begun, self.queues.setdefault(which, [])
+        begun.setdefault(program, self.taken)
+        if program in queue:
+            return {which}
+        place = len(queue)
+        while place and self.comparisons.came_first(begun[program], begun[queue[place - 1]]):
+            place -= 1
+        queue.insert(place, program)
+        return {which, ASKED} if len(queue) > 1 else {which}
 
     def finish(self) -> Outcome:
         finals = tuple(self.values.get(v, 0) for v in range(4))
-        return (finals, *(tuple(self.seen.get(p, ())) for p in range(len(self.programs))))
+        return (
+            finals,
+            *(tuple(queue) for _, queue in sorted(self.queues.items())),
+            *(tuple(self.seen.get(p, ())) for p in range(len(self.programs))),
+        )
 
 
 def predecessors(steps: Sequence[Step]) -> tuple[int, ...]:
@@ -73,4 +111,7 @@ def predecessors(steps: Sequence[Step]) -> tuple[int, ...]:
             if not mask >> earlier & 1 and steps[earlier].meets(step):
                 mask |= before[earlier] | 1 << earlier
         before.append(mask)
+    for step in steps:
+        for first, second in step.compared:
+            before[second] |= 1 << first
     return tuple(before)

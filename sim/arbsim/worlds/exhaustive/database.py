@@ -8,8 +8,9 @@ independent of each other and of what is not committed yet:
   locks, writes, waits, ends a wait or looks for deadlocks writes it.
 Where a deadlock would make YugabyteDB start a statement again, the run is left to another (:meth:`SharedSession.park`).
 
-- ``starts``: the order in which transactions begin, by which YugabyteDB queues waiters and picks deadlock victims. It
-  is an object only where two of them ever stand in one queue, or in a ring: nobody else asks which began first.
+Which of two transactions began first is no object: YugabyteDB goes by it where both stand in one queue, or in a ring,
+and nobody else asks. So two beginnings meet only in the runs in which a later step compares them
+(:mod:`arbsim.worlds.exhaustive.comparisons`). That needs them to be steps; where nobody ever compares, they are not.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from arbsim.worlds.exhaustive.times import lets_time_decide
 from arbsim.worlds.virtual.database import Connection, Pool, Universe
 from arbsim.worlds.virtual.sql.engine import Engine, Session, Waiting
 from arbsim.worlds.virtual.sql.errors import DEADLOCK, Restart, SqlError
-from arbsim.worlds.virtual.sql.locks import RowWait, Sleep, Waiter, cycle_through
+from arbsim.worlds.virtual.sql.locks import Sleep, Waiter, cycle_through
 from arbsim.worlds.virtual.sql.parsing import Begin, End, Query, parse
 from arbsim.worlds.virtual.sql.plans import SelectPlan
 from arbsim.worlds.virtual.sql.results import Result
@@ -39,19 +40,32 @@ class SharedEngine(Engine):
         self.commits = kernel.mark()
         self.locks = kernel.mark()
         self.starts = kernel.mark()
+        self._begun: dict[Transaction, int] = {}
         self.on_wait.append(self._began_to_wait)
 
     def session(self, name: str = "") -> Session:
         """A new connection."""
         return SharedSession(self, name)
 
+    def begin(self, session: Session, level: str, explicit: bool) -> Transaction:
+        """A new transaction, and the step at which it begins."""
+        tx = super().begin(session, level, explicit)
+        self._begun[tx] = self.kernel.place
+        return tx
+
+    def began_before(self, one: Transaction, other: Transaction) -> bool:
+        """Compare which of two transactions began first."""
+        if not self.kernel.learned.starts_decide:
+            self.kernel.learned.starts_decide = self.kernel.learned_more = True
+        places = self._begun[one], self._begun[other]
+        if min(places) < 0 or places[0] == places[1]:
+            return super().began_before(one, other)
+        return self.kernel.came_first(*places)
+
     def detect_deadlock(self, waiting: Waiting, begun: Sleep | None = None) -> bool:
         """Look at the wait-for graph."""
         self.touch_locks()
-        found = super().detect_deadlock(waiting, begun)
-        if found:
-            self._starts_decide()
-        return found
+        return super().detect_deadlock(waiting, begun)
 
     def deadlocked(self, waiting: Waiting, begun: Sleep | None = None) -> bool:
         """Look whether looking is worth while."""
@@ -72,8 +86,6 @@ class SharedEngine(Engine):
         wait, learned = waiting.session.wait, self.kernel.learned
         if not self.yugabyte or wait is None or wait.first_blocker() is None:
             return
-        if isinstance(wait, RowWait) and wait.row.queue is not None and len(wait.row.queue) > 1:
-            self._starts_decide()
         if wait.tx.statements or wait.tx.effective != SERIALIZABLE:
             if not learned.waits_with_more:
                 learned.waits_with_more = self.kernel.learned_more = True
@@ -81,15 +93,10 @@ class SharedEngine(Engine):
             assert isinstance(waiting.session, SharedSession)
             waiting.session.park()
 
-    def _starts_decide(self) -> None:
-        """Somebody compared which of two transactions began first."""
-        if self.yugabyte and not self.kernel.learned.starts_decide:
-            self.kernel.learned.starts_decide = self.kernel.learned_more = True
-
     def touch_starts(self) -> None:
         """Note that a transaction begins."""
         if self.kernel.learned.starts_decide:
-            self.kernel.touch(self.starts)
+            self.kernel.touch_alone(self.starts)
 
     def touch_locks(self) -> None:
         """Note that locks, waits or uncommitted versions change, on the grounds of what is committed."""

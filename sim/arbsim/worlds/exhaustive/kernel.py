@@ -26,6 +26,7 @@ from typing import Any, Self, TypeVar
 from simpy import Process
 from simpy.events import NORMAL, URGENT, Event
 
+from arbsim.worlds.exhaustive.comparisons import Comparisons
 from arbsim.worlds.exhaustive.steps import Names, Step
 from arbsim.worlds.virtual.kernel import Deadline, Future, IdleTimer, Kernel, Raised, Task, Timer, Trace
 
@@ -118,6 +119,8 @@ class ChoiceKernel(Kernel):
         self._reads: set[int] = set()
         self._writes: set[int] = set()
         self._own: int | None = None
+        self.comparisons = Comparisons()
+        self._asked = self.names.of("asked")
         self._strayed = False
         self._crowded: dict[int, None] = {}
         self._readings = 0
@@ -157,6 +160,20 @@ class ChoiceKernel(Kernel):
     def _own_no_more(self) -> None:
         """What was thought to touch nothing shared did."""
         self._strayed = self.learned_more = True
+
+    # -- which step came first -------------------------------------------------------------------------
+
+    def touch_alone(self, mark: int) -> None:
+        """Note that the step that is being taken has a place among the others, by which a later one may go."""
+        self.touch(mark, self._maker)
+
+    def came_first(self, one: int, other: int) -> bool:
+        """Whether the step at one place came before that at another; the step that is being taken goes by it.
+
+        It must come after both in every order.
+        """
+        self.touch(self._asked)
+        return self.comparisons.came_first(one, other)
 
     # -- the clock -------------------------------------------------------------------------------------
 
@@ -240,7 +257,7 @@ class ChoiceKernel(Kernel):
 
     # -- taking steps ----------------------------------------------------------------------------------
 
-    def take(self, name: int) -> Step:
+    def take(self, name: int, *answers: int) -> Step:
         """Take a step, and all that follows at the same instant or touches nothing shared."""
         entry = self.ready.pop(name)
         after = entry.after
@@ -252,6 +269,7 @@ class ChoiceKernel(Kernel):
         if self._place is not None:
             self._place = self._taken
             self._taken += 1
+        self.comparisons.begin_step(self.place, answers)
         self._now += TICK_NS
         if entry.touches:
             self._writes.add(entry.touches)
@@ -260,7 +278,14 @@ class ChoiceKernel(Kernel):
         self._fire(entry.event)
         self.settle()
         self.raise_learned()
-        return Step(name, frozenset(self._reads - self._writes), frozenset(self._writes), after)
+        return Step(
+            name,
+            frozenset(self._reads - self._writes),
+            frozenset(self._writes),
+            after,
+            tuple(self.comparisons.compared),
+            tuple(self.comparisons.answers),
+        )
 
     def raise_learned(self) -> None:
         """Raise LearnedMore where a rule of the search turned out not to hold."""

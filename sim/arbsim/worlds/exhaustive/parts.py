@@ -14,16 +14,16 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from arbsim.worlds.exhaustive.search import Branch, add_one
-from arbsim.worlds.exhaustive.steps import Step
+from arbsim.worlds.exhaustive.search import Branch, add_one, awake, put_to_sleep
+from arbsim.worlds.exhaustive.steps import Choice, Step
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """The runs that begin with some choices. ``sleeping``: what is asleep where the last of them is made."""
 
-    path: tuple[int, ...]
-    sleeping: dict[int, Step]
+    path: tuple[Choice, ...]
+    sleeping: dict[Choice, Step]
     weight: float = 1.0
     """Its share of the search, as an estimate."""
 
@@ -42,10 +42,10 @@ class Tree:
 
     def __init__(self, reduced: bool, branches: list[Branch]) -> None:
         self._reduced = reduced
-        self._branches: dict[tuple[int, ...], Branch] = {}
+        self._branches: dict[tuple[Choice, ...], Branch] = {}
         self._open: deque[Branch] = deque()
-        self._at_work: set[tuple[int, ...]] = set()
-        self._weights: dict[tuple[int, ...], float] = {}  # of each alternative at a state
+        self._at_work: set[tuple[Choice, ...]] = set()
+        self._weights: dict[tuple[Choice, ...], float] = {}  # of each alternative at a state
         self._left = 1.0
         self._done = 0.0
         self._enter(branches, 1.0)
@@ -76,12 +76,12 @@ class Tree:
             branch = self._open[0]
             if branch.path not in self._at_work or not self._reduced:
                 while branch.tried < len(branch.to_try):
-                    name = branch.to_try[branch.tried]
+                    chosen = awake(branch.to_try[branch.tried], branch.sleeping)
                     branch.tried += 1
                     weight = self._weights[branch.path]
-                    if name not in branch.sleeping:
+                    if chosen is not None:
                         self._at_work.add(branch.path)
-                        return Part((*branch.path, name), dict(branch.sleeping), weight)
+                        return Part((*branch.path, chosen), dict(branch.sleeping), weight)
                     self._left -= weight
                     self._done += weight
             self._open.popleft()
@@ -91,9 +91,12 @@ class Tree:
         """Take over what a part left."""
         path = part.path[:-1]
         self._at_work.discard(path)
+        branch = self._branches[path]
         if self._reduced:
-            self._branches[path].sleeping[part.path[-1]] = left.first_step
-        self._open.append(self._branches[path])
+            known = len(branch.to_try)
+            put_to_sleep(branch, left.first_step)
+            self._left += self._weights[path] * (len(branch.to_try) - known)
+        self._open.append(branch)
         self._enter(left.branches, part.weight)
         for length, possible in left.reversals:
             branch = self._branches[part.path[:length]]

@@ -7,16 +7,21 @@ the outcome is the same.
 The reduced search is source-DPOR with sleep sets: Abdulla, Aronis, Jonsson and Sagonas, "Optimal dynamic partial
 order reduction", POPL 2014, algorithm 1; races are found as in Flanagan and Godefroid, POPL 2005. It runs at least
 one order of every class to its end, and no class twice.
+
+Some steps meet only where a later one goes by their order (as in Aronis, Jonsson, Lang and Sagonas, "Optimal dynamic
+partial order reduction with observers", TACAS 2018). Here that is not a race to reverse, but a choice of that later
+step: it can be taken in as many ways as there are answers that some order gives. So its runs are tried with each of
+them, one after the other, and are of different classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Generic, TypeVar
 
-from arbsim.worlds.exhaustive.steps import Execution, Step
+from arbsim.worlds.exhaustive.steps import Choice, Execution, Step
 
 R = TypeVar("R")
 
@@ -37,8 +42,8 @@ class NotRepeatable(Exception):
 class Finished(Generic[R]):
     """A run that was driven to its end. ``result`` is None where it took too many steps.
 
-    ``before``: for each step of a reduced search's run, as bits of their places, all steps that come before it in every
-    equivalent run.
+    ``before``: for each step of a reduced search's run, as bits of their places, steps that come before it in every
+    equivalent run; all others that do come before one of these.
     """
 
     steps: tuple[Step, ...]
@@ -63,10 +68,10 @@ class _Node:
 
     choices: list[int]
     to_try: list[int]
-    sleeping: dict[int, Step]
+    sleeping: dict[Choice, Step]
     """Steps whose runs from here are covered already: tried here, or before and not met since."""
     tried: int = 0
-    chosen: int = -1
+    chosen: Choice = ()
     step: Step | None = None
     before: int = 0
 
@@ -78,10 +83,10 @@ class Branch:
     ``path``: the choices that lead there. Of ``to_try`` the first ``tried`` are tried, or being tried.
     """
 
-    path: tuple[int, ...]
+    path: tuple[Choice, ...]
     to_try: list[int]
     tried: int
-    sleeping: dict[int, Step]
+    sleeping: dict[Choice, Step]
 
 
 @dataclass(slots=True)
@@ -97,15 +102,15 @@ class Search(Generic[R]):
     start: Start[R]
     reduced: bool = True
     most_steps: int = 1_000
-    path: tuple[int, ...] = ()
-    sleeping: dict[int, Step] = field(default_factory=dict)
+    path: tuple[Choice, ...] = ()
+    sleeping: dict[Choice, Step] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
     reversals: dict[tuple[int, tuple[int, ...]], None] = field(default_factory=dict)
     _nodes: list[_Node] = field(default_factory=list)
 
     def runs(self) -> Iterator[Finished[R] | None]:
         """Drive run after run to its end, until all are done; None for one that is redundant."""
-        nodes = self._nodes = [_Node([], [name], {}, 1, name) for name in self.path]
+        nodes = self._nodes = [_Node([], [choice[0]], {}, 1, choice) for choice in self.path]
         if nodes:
             nodes[-1].sleeping = self.sleeping
         while True:
@@ -128,7 +133,7 @@ class Search(Generic[R]):
             node = self._nodes[place]
             assert node.step is not None
             if self.reduced:
-                node.sleeping[node.chosen] = node.step
+                put_to_sleep(node, node.step)
             branches.append(Branch(tuple(names[:place]), node.to_try, node.tried, node.sleeping))
         return branches
 
@@ -140,7 +145,7 @@ class Search(Generic[R]):
         return step
 
     @property
-    def way(self) -> tuple[int, ...]:
+    def way(self) -> tuple[Choice, ...]:
         """The choices of the run that is under way."""
         return tuple(node.chosen for node in self._nodes)
 
@@ -167,12 +172,14 @@ class Search(Generic[R]):
     def _run(self, nodes: list[_Node]) -> Finished[R] | None:
         """Make the choices of the nodes again, then go on to the end; None where all that is left is asleep."""
         execution = self.start()
+        if self.reduced:
+            execution.stand_for(lambda one, other: bool(nodes[other].before >> one & 1))
         for place, node in enumerate(nodes):
             choices = execution.choices()
             node.choices = node.choices or choices
-            if choices != node.choices or node.chosen not in choices:
+            if choices != node.choices or node.chosen[0] not in choices:
                 raise NotRepeatable
-            step = execution.take(node.chosen)
+            step = execution.take(*node.chosen)
             self.progress.steps += 1
             if node.step is None:
                 self._taken(nodes, place, step)
@@ -186,29 +193,32 @@ class Search(Generic[R]):
                 return None if execution.redundant else _finished(nodes, result)
             if not node.to_try:
                 return None
-            node.chosen = node.to_try[0]
             node.tried = 1
             nodes.append(node)
             self.progress.steps += 1
-            self._taken(nodes, len(nodes) - 1, execution.take(node.chosen))
+            self._taken(nodes, len(nodes) - 1, execution.take(*node.chosen))
         return _finished(nodes, None)
 
     def _node(self, nodes: Sequence[_Node], choices: list[int]) -> _Node:
         if not self.reduced:
-            return _Node(choices, choices, {})
-        sleeping: dict[int, Step] = {}
+            return _Node(choices, choices, {}, chosen=tuple(choices[:1]))
+        sleeping: dict[Choice, Step] = {}
         if nodes:
             last = nodes[-1]
             assert last.step is not None
-            sleeping = {name: step for name, step in last.sleeping.items() if not step.meets(last.step)}
-        awake = next((name for name in choices if name not in sleeping), None)
-        return _Node(choices, [] if awake is None else [awake], sleeping)
+            sleeping = {choice: step for choice, step in last.sleeping.items() if not step.meets(last.step)}
+        for name in choices:
+            if chosen := awake(name, sleeping):
+                return _Node(choices, [name], sleeping, chosen=chosen)
+        return _Node(choices, [], sleeping)
 
     def _taken(self, nodes: list[_Node], place: int, step: Step) -> None:
         """Work out what the step at a place comes after; where it races with an earlier one, try it the other way."""
         nodes[place].step = step
         if not self.reduced:
             return
+        if step.choice[: len(nodes[place].chosen)] != nodes[place].chosen:
+            raise NotRepeatable
         mask = 0
         for earlier in step.after:
             mask |= nodes[earlier].before | 1 << earlier
@@ -237,12 +247,12 @@ class Search(Generic[R]):
             node = nodes[-1]
             if self.reduced:
                 assert node.step is not None
-                node.sleeping[node.chosen] = node.step
+                put_to_sleep(node, node.step)
             while node.tried < len(node.to_try):
-                name = node.to_try[node.tried]
+                chosen = awake(node.to_try[node.tried], node.sleeping)
                 node.tried += 1
-                if name not in node.sleeping:
-                    node.chosen, node.step = name, None
+                if chosen is not None:
+                    node.chosen, node.step = chosen, None
                     return True
             nodes.pop()
         return False
@@ -250,7 +260,11 @@ class Search(Generic[R]):
 
 def _finished(nodes: Sequence[_Node], result: R | None) -> Finished[R]:
     steps = tuple(node.step for node in nodes if node.step is not None)
-    return Finished(steps, result, tuple(node.before for node in nodes))
+    before = [node.before for node in nodes]
+    for step in steps:
+        for first, second in step.compared:
+            before[second] |= 1 << first
+    return Finished(steps, result, tuple(before))
 
 
 def _reversal(nodes: list[_Node], earlier: int, later: int) -> tuple[int, ...]:
@@ -264,9 +278,37 @@ def _reversal(nodes: list[_Node], earlier: int, later: int) -> tuple[int, ...]:
     firsts = []
     for place in along:
         if not nodes[place].before & within:
-            firsts.append(nodes[place].chosen)
+            firsts.append(nodes[place].chosen[0])
         within |= 1 << place
     return tuple(name for name in firsts if name in nodes[earlier].choices)
+
+
+def awake(name: int, sleeping: Iterable[Choice]) -> Choice | None:
+    """The first way to take a step that is not asleep, as far as it takes to tell it from those; None where all are.
+
+    The answers of a step are the ways from the root of a binary tree to its leaves.
+    """
+    asleep = [choice for choice in sleeping if choice[0] == name]
+    choice: Choice = (name,)
+    while asleep:
+        if choice in asleep:
+            while choice[1:] and choice[-1]:
+                choice = choice[:-1]
+            if not choice[1:]:
+                return None
+            choice = (*choice[:-1], 1)
+        elif any(other[: len(choice)] == choice for other in asleep):
+            choice = (*choice, 0)
+        else:
+            break
+    return choice
+
+
+def put_to_sleep(state: _Node | Branch, step: Step) -> None:
+    """The runs that begin with a step are covered, or will be. It is tried again if there are other ways to take it."""
+    state.sleeping[step.choice] = step
+    if awake(step.name, state.sleeping) is not None:
+        state.to_try.insert(state.tried, step.name)
 
 
 def add_one(to_try: list[int], possible: Sequence[int]) -> None:

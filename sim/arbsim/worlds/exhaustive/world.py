@@ -14,7 +14,7 @@ from arbsim.model import DesignCard, Kind, Operation, Workload
 from arbsim.worlds.api import Design
 from arbsim.worlds.exhaustive.database import ChoiceUniverse, SharedEngine
 from arbsim.worlds.exhaustive.kernel import ChoiceKernel, Connection, GroupTask, Learned
-from arbsim.worlds.exhaustive.steps import Step
+from arbsim.worlds.exhaustive.steps import Precedes, Step
 from arbsim.worlds.virtual.kernel import Journey, Kernel, Trace
 from arbsim.worlds.virtual.network import Channel, Network
 from arbsim.worlds.virtual.region import Messaging, VirtualRegion
@@ -170,9 +170,13 @@ class ChoiceWorld(VirtualWorld):
         """The steps that can be taken."""
         return list(self._kernel.ready)
 
-    def take(self, name: int) -> Step:
+    def take(self, name: int, *answers: int) -> Step:
         """Take one."""
-        return self._kernel.take(name)
+        return self._kernel.take(name, *answers)
+
+    def stand_for(self, precedes: Precedes) -> None:
+        """Let the run stand for many orders."""
+        self._kernel.comparisons.precedes = precedes
 
     @property
     def redundant(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import reduce
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -99,7 +100,7 @@ class Engine:
         found = False
         while ring := cycle_through(wait, self.waiting):
             found = True
-            victim = max(ring, key=lambda tx: tx.start) if self.yugabyte else wait.tx
+            victim = reduce(self._younger, ring) if self.yugabyte else wait.tx
             restarts = self.yugabyte and victim.statements == 0
             victim.session.interrupt(Restart(DEADLOCK) if restarts else Failure(DEADLOCK))
             if victim is wait.tx:
@@ -217,6 +218,13 @@ class Engine:
         """A new transaction; its time is taken by the caller where it matters."""
         self._transactions += 1
         return Transaction(self, session, self._transactions, level, explicit)
+
+    def began_before(self, one: Transaction, other: Transaction) -> bool:
+        """Whether one transaction began before another: YugabyteDB queues by it, and picks deadlock victims."""
+        return one.start < other.start
+
+    def _younger(self, one: Transaction, other: Transaction) -> Transaction:
+        return other if self.began_before(one, other) else one
 
     def take_snapshot(self, tx: Transaction) -> None:
         """Fix the snapshot of a REPEATABLE READ or SERIALIZABLE transaction at its first query."""

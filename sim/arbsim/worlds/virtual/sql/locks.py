@@ -346,9 +346,11 @@ def _enqueue(row: Row, wait: RowWait) -> None:
     """First come, first served; YugabyteDB queues by the start of the transaction."""
     queue: list[Waiter] = row.queue if row.queue is not None else []
     row.queue = queue
-    queue.append(wait)
-    if wait.tx.engine.yugabyte:
-        queue.sort(key=lambda other: (other.tx.start, other.seq))
+    place, engine = len(queue), wait.tx.engine
+    if engine.yugabyte:
+        while place and engine.began_before(wait.tx, queue[place - 1].tx):
+            place -= 1
+    queue.insert(place, wait)
 
 
 def cycle_through(waiter: Waiter, waiting: dict[Transaction, Waiter]) -> list[Transaction]:
