@@ -18,7 +18,7 @@ from arbsim.worlds.live.java import JavaMissing, find_java
 from arbsim.worlds.live.kafka import Broker, Flow, start_mirror_maker
 from arbsim.worlds.live.local import local_stack
 from arbsim.worlds.live.postgres import EmbeddedPostgres
-from arbsim.worlds.live.processes import free_ports
+from arbsim.worlds.live.processes import reserved_ports
 from arbsim.worlds.virtual.settings import Settings
 from benchmarks.measures import ROOT
 
@@ -61,8 +61,9 @@ def arbsim_s(settings: Settings, needs: list[Resources]) -> float:
 def bare_s() -> float:
     """Two brokers and PostgreSQL at once, then MirrorMaker: no links, no questions."""
     began = time.perf_counter()
-    java, ports = find_java(), iter(free_ports(8))
+    java = find_java()
     with ExitStack() as stack:
+        ports = iter(stack.enter_context(reserved_ports(8)))
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         brokers = {
             region: Broker(region, home / region, [next(ports) for _ in range(4)], REGIONS)

@@ -18,7 +18,7 @@ class Asked(Connect):
     """A worker that only notes what it is asked."""
 
     def __init__(self, home: Path) -> None:
-        super().__init__(cast(Java, None), "127.0.0.1:1", "group", home, "at least once", 1000)
+        super().__init__(cast(Java, None), "127.0.0.1:1", "group", home, 1, "at least once", 1000)
         self.told: list[Mapping[str, str]] = []
 
     async def _until(self, ask: Any, enough: Any) -> None:

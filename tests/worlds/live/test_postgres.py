@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from unittest import mock
 
@@ -16,7 +16,7 @@ import pytest
 
 from arbsim.worlds.live import postgres
 from arbsim.worlds.live.postgres import PREFIX, EmbeddedPostgres, PostgresUnavailable, installed
-from arbsim.worlds.live.processes import free_ports, sweep
+from arbsim.worlds.live.processes import reserved_ports, sweep
 from tests.postgres import needs_postgres
 
 
@@ -98,9 +98,9 @@ def test_a_server_that_does_not_start_is_told_with_its_own_words_and_leaves_noth
 @needs_postgres
 def test_a_port_that_another_takes_in_between_is_given_up_for_a_new_one(folder: Path) -> None:
     with EmbeddedPostgres() as first:
-        ports = iter([[first.port], free_ports(1)])
+        ports = iter([nullcontext([first.port]), reserved_ports(1)])
         with (
-            mock.patch.object(postgres, "free_ports", side_effect=lambda count: next(ports)),
+            mock.patch.object(postgres, "reserved_ports", side_effect=lambda count: next(ports)),
             EmbeddedPostgres() as second,
         ):
             assert second.port != first.port

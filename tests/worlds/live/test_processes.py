@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import IO
 
 import pytest
 
-from arbsim.worlds.live.processes import Child, ServerUnavailable, free_ports, locked_folder, sweep
+from arbsim.worlds.live.processes import Child, ServerUnavailable, locked_folder, reserved_ports, sweep
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(1000)"]
 
@@ -52,8 +53,14 @@ def test_a_killed_child_is_gone_at_once_and_can_be_killed_again(tmp_path: Path) 
     assert child.process.returncode == -signal.SIGKILL
 
 
-def test_ports_of_one_call_are_different() -> None:
-    assert len(set(free_ports(20))) == 20
+def test_reserved_ports_are_different_and_kept_for_servers_of_ours() -> None:
+    with reserved_ports(20) as ports:
+        assert len(set(ports)) == 20
+        with socket.create_server(("127.0.0.1", ports[0])):
+            socket.create_connection(("127.0.0.1", ports[0])).close()
+        if sys.platform == "linux":
+            with socket.socket() as somebody, pytest.raises(OSError, match="in use"):
+                somebody.bind(("127.0.0.1", ports[1]))
 
 
 def test_a_folder_in_use_is_left_alone_and_one_of_a_killed_run_is_removed(tmp_path: Path) -> None:

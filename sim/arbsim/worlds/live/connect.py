@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 from arbsim.worlds.live.database import DatabaseServer
 from arbsim.worlds.live.java import Java
 from arbsim.worlds.live.kafka import properties
-from arbsim.worlds.live.processes import Child, ServerUnavailable, free_ports
+from arbsim.worlds.live.processes import Child, ServerUnavailable
 
 Delivery = Literal["at least once", "exactly once"]
 """Exactly once: the connector's position is stored in the transaction that sends the events."""
@@ -35,13 +35,15 @@ class Connect:
         cluster: str,
         group: str,
         home: Path,
+        port: int,
         delivery: Delivery,
         flush_ms: int,
         replication: int = 1,
     ) -> None:
         """``cluster`` is the cluster's address, ``group`` the worker's group and the beginning of its topics' names.
 
-        ``flush_ms``: how often the position is stored, where it is not stored with the events.
+        It answers questions at ``port``. ``flush_ms``: how often the position is stored, where it is not stored with
+        the events.
         """
         self._java = java
         self._cluster = cluster
@@ -50,7 +52,7 @@ class Connect:
         self._delivery = delivery
         self._flush_ms = flush_ms
         self._replication = replication
-        self._port = free_ports(1)[0]
+        self._port = port
         self._child: Child | None = None
 
     @property

@@ -8,17 +8,19 @@ off the connector makes nothing on the clusters but the copies.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from arbsim.worlds.live.java import Java
 from arbsim.worlds.live.kafka import MIRRORED, properties
-from arbsim.worlds.live.processes import Child, free_ports
+from arbsim.worlds.live.processes import Child, reserved_ports
 
 _MAIN = "org.apache.kafka.connect.cli.ConnectStandalone"
 _BYTES = "org.apache.kafka.connect.converters.ByteArrayConverter"
 
 
 def start_copying(
+    stack: ExitStack,
     java: Java,
     clusters: Mapping[str, str],
     flows: Sequence[tuple[str, str]],
@@ -27,7 +29,7 @@ def start_copying(
     replication: int,
     home: Path,
 ) -> list[Child]:
-    """Start a worker beside each target of the ``flows`` (source, target); return their processes.
+    """Start a worker beside each target of the ``flows`` (source, target); the stack ends them. Return their processes.
 
     They copy topics whose name begins with ``ours`` and holds MIRRORED. A copy is named by ``copies``, the source's
     region, a dot and the topic's name.
@@ -36,7 +38,7 @@ def start_copying(
     targets: dict[str, list[str]] = {}
     for source, target in flows:
         targets.setdefault(target, []).append(source)
-    ports = free_ports(len(targets))
+    ports = stack.enter_context(reserved_ports(len(targets)))
     children = []
     for port, (target, sources) in zip(ports, targets.items(), strict=True):
         worker = home / f"{target}.properties"
@@ -50,6 +52,7 @@ def start_copying(
         log = home / f"{target}.log"
         name = f"MirrorMaker to {target}"
         children.append(java.start(name, _MAIN, [worker, *connectors], log, heap="192m"))
+        stack.callback(children[-1].kill)
     return children
 
 

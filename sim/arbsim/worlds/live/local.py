@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 
-from arbsim.results import ServerFacts
+from arbsim.results import LinkFacts, ServerFacts
 from arbsim.worlds.api import Resources, Topic
 from arbsim.worlds.live.clients import Names
 from arbsim.worlds.live.connect import Connect
@@ -23,7 +23,7 @@ from arbsim.worlds.live.java import (
 from arbsim.worlds.live.kafka import Broker, Flow, server_name, start_mirror_maker
 from arbsim.worlds.live.links import Link, Links
 from arbsim.worlds.live.postgres import EmbeddedPostgres
-from arbsim.worlds.live.processes import Child, free_ports, locked_folder
+from arbsim.worlds.live.processes import Child, locked_folder, reserved_ports
 from arbsim.worlds.live.servers import Servers, Stack, mirrors, pool_size, streams
 from arbsim.worlds.live.topics import RunTopics
 from arbsim.worlds.virtual.settings import Settings
@@ -43,7 +43,7 @@ def local_stack(
     with ExitStack() as stack:
         folder = stack.enter_context(locked_folder(_PREFIX))
         # Ports must be known before the relay, and the relay's before the brokers: they advertise it.
-        own_port, *ports = free_ports(1 + _ports_of_brokers(settings.regions))
+        own_port, *ports = stack.enter_context(reserved_ports(1 + _ports_of_brokers(settings.regions)))
         brokers = _brokers(settings.regions, folder, ports) if java is not None else {}
         postgres = EmbeddedPostgres(_postgres_options(settings), own_port)
         database = DatabaseServer(
@@ -59,23 +59,20 @@ def local_stack(
             _start_brokers(stack, java, brokers, settings, links)
         waiting_for("PostgreSQL")  # the brokers come up meanwhile
         stack.enter_context(postgres)
-        children = [postgres.child, links.child]
-        facts: list[ServerFacts] = []
-        if java is not None:
-            waiting_for("Kafka")
-            asyncio.run(_all_ready(brokers))
-            children += [broker.child for broker in brokers.values()]
-            children += _start_mirroring(stack, java, brokers, settings, links, folder, needs)
-            facts += _facts_of_kafka(brokers, settings, java, needs)
-        kafka = {name: broker.address for name, broker in brokers.items()} or None
+        children = [postgres.child, links.child, *(broker.child for broker in brokers.values())]
 
         def check() -> None:
             for child in children:
                 child.check()
 
+        kafka = {name: broker.address for name, broker in brokers.items()} or None
         servers = Servers(database, links, folder, kafka, no_kafka, java, check, ask=check)
-        waiting_for("answers over the links")
-        of_database, measured = asyncio.run(facts_of_database(servers, settings))
+        waiting_for("Kafka" if brokers else "answers over the links")
+        of_database, measured = asyncio.run(_all_answer(brokers, servers, settings))
+        facts: list[ServerFacts] = []
+        if java is not None:
+            children += _start_mirroring(stack, java, brokers, settings, links, folder, needs)
+            facts += _facts_of_kafka(brokers, settings, java, needs)
         yield Stack(servers, (of_database, *facts), measured)
 
 
@@ -88,18 +85,21 @@ def train(waiting_for: Callable[[str], None]) -> None:
     regions = ("east", "west")
     with ExitStack() as stack:
         folder = stack.enter_context(locked_folder(_PREFIX))
-        brokers = _brokers(regions, folder, free_ports(_ports_of_brokers(regions)))
+        ports = stack.enter_context(reserved_ports(_ports_of_brokers(regions) + 1))
+        brokers = _brokers(regions, folder, ports[1:])
         waiting_for("Starting and stopping Kafka, MirrorMaker and Connect once")
         for place, broker in enumerate(brokers.values()):
-            ports = {region: broker.port_for(region) for region in regions}
-            broker.start(java, ports, train=place == 0)
+            no_links = {region: broker.port_for(region) for region in regions}
+            broker.start(java, no_links, train=place == 0)
             stack.callback(_end, java, broker.child, "broker", place == 0)
         asyncio.run(_all_ready(brokers))
         flows = [Flow("east", "west", brokers["east"].address)]
         mirror = start_mirror_maker(java, brokers, flows, folder / "mirror", train=True)
         stack.callback(_end, java, mirror, "mirrormaker", True)
         asyncio.run(_copied(brokers, mirror))
-        connect = Connect(java, brokers["east"].address, "arbsim", folder / "connect", "at least once", 1000)
+        connect = Connect(
+            java, brokers["east"].address, "arbsim", folder / "connect", ports[0], "at least once", 1000
+        )
         connect.start(train=True)
         stack.callback(_end, java, connect.child, "connect", True)
         asyncio.run(connect.ready())
@@ -209,6 +209,14 @@ def _start_mirroring(
 
 async def _all_ready(brokers: Mapping[str, Broker]) -> None:
     await asyncio.gather(*(broker.ready() for broker in brokers.values()))
+
+
+async def _all_answer(
+    brokers: Mapping[str, Broker], servers: Servers, settings: Settings
+) -> tuple[ServerFacts, tuple[LinkFacts, ...]]:
+    """Ask the database over the links, which is mostly waiting, while the brokers come up."""
+    found, _ = await asyncio.gather(facts_of_database(servers, settings), _all_ready(brokers))
+    return found
 
 
 def _end(java: Java, child: Child, name: str, train: bool) -> None:

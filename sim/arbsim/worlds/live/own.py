@@ -186,10 +186,7 @@ def _copying(
     assert own.kafka is not None
     sources = dict.fromkeys((*settings.client_regions, settings.kafka_leader))
     flows = [(source, target) for source in sources for target in settings.regions if source != target]
-    children = start_copying(java, own.kafka, flows, OURS, f"{OURS}_", replication, folder / "mirror")
-    for child in children:
-        stack.callback(child.kill)
-    return children
+    return start_copying(stack, java, own.kafka, flows, OURS, f"{OURS}_", replication, folder / "mirror")
 
 
 _COPYING = ServerFacts(

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from arbsim.worlds.live.processes import Child, ServerUnavailable, free_ports, locked_folder
+from arbsim.worlds.live.processes import Child, ServerUnavailable, locked_folder, reserved_ports
 
 PREFIX = "arbsim-postgres-"
 _SETTINGS = {
@@ -107,7 +107,7 @@ class EmbeddedPostgres:
             self._make(programs, self._stack.enter_context(locked_folder(PREFIX, _base())))
             for attempt in (1, 2, 3):  # between looking for a free port and using it, another may take it
                 if not self._must_have_port:
-                    self.port = free_ports(1)[0]
+                    self.port = self._stack.enter_context(reserved_ports(1))[0]
                 if self._serve(last=self._must_have_port or attempt == 3):
                     return
         except BaseException:

@@ -17,7 +17,7 @@ from arbsim.worlds.live.connect import Connect, Delivery
 from arbsim.worlds.live.database import Sandbox, close_pool, open_pool, told
 from arbsim.worlds.live.endings import quietly
 from arbsim.worlds.live.events import Log
-from arbsim.worlds.live.processes import ServerUnavailable
+from arbsim.worlds.live.processes import ServerUnavailable, reserved_ports
 from arbsim.worlds.live.region import LiveRegion, Messaging
 from arbsim.worlds.live.servers import Servers
 from arbsim.worlds.live.topics import RunTopics
@@ -146,7 +146,7 @@ def _messaging(plan: Plan, stack: AsyncExitStack, name: str) -> Messaging | None
     return messaging
 
 
-def make_stream(plan: Plan, sandbox: Sandbox, delivery: Delivery) -> LiveStream:
+def make_stream(plan: Plan, stack: AsyncExitStack, sandbox: Sandbox, delivery: Delivery) -> LiveStream:
     """The connector beside the leader's cluster, reading over that region's link, and who watches it."""
     servers, names = plan.servers, plan.names
     assert servers.java is not None
@@ -157,6 +157,7 @@ def make_stream(plan: Plan, sandbox: Sandbox, delivery: Delivery) -> LiveStream:
         servers.kafka[leader],
         names.ours("connect"),
         servers.folder / f"{plan.run}-connect",
+        stack.enter_context(reserved_ports(1))[0],
         delivery,
         max(1, settings.offset_flush_interval_ns // 1_000_000),
         servers.replication,

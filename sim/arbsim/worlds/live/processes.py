@@ -118,13 +118,24 @@ class Child:
             self.process.stdout.close()
 
 
-def free_ports(count: int) -> list[int]:
-    """Return that many different ports of 127.0.0.1 that nobody listens on at this moment."""
+@contextmanager
+def reserved_ports(count: int) -> Iterator[list[int]]:
+    """Keep that many different ports of 127.0.0.1 for servers that are started within.
+
+    A free port may be anybody's a moment later, also as the near end of a connection. On Linux these are bound, which
+    keeps others away, and a server that sets SO_REUSEADDR, as all of ours do, can listen on them all the same.
+    Elsewhere two sockets cannot have one port, so there they are free and no more.
+    """
     with ExitStack() as stack:
         taken = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in taken:
+            if sys.platform == "linux":
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in taken]
+        ports = [int(one.getsockname()[1]) for one in taken]
+        if sys.platform != "linux":
+            stack.close()
+        yield ports
 
 
 @contextmanager

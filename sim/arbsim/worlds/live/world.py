@@ -152,7 +152,7 @@ class _LiveWorld:
         sandbox = self._sandbox = await make_sandbox(plan, stack)
         self._topics = await make_topics(plan, stack)
         if sandbox is not None and plan.resources.change_stream:
-            self._stream = make_stream(plan, sandbox, self._delivery)
+            self._stream = make_stream(plan, stack, sandbox, self._delivery)
             await self._stream.open(stack)
         callers = Callers(plan, self._log, await make_clients(plan, stack, self._log))
         if sandbox is not None:
