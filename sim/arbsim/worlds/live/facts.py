@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from collections.abc import Awaitable
 from contextlib import suppress
 
 import asyncpg
@@ -20,7 +21,7 @@ from arbsim.worlds.live.servers import OURS, Servers
 from arbsim.worlds.live.statements import ACCOUNTS
 from arbsim.worlds.virtual.settings import Settings
 
-_QUESTIONS = 7
+_QUESTIONS = 5
 _DATABASE_SETTINGS = (
     "default_transaction_isolation",
     "wal_level",
@@ -33,11 +34,11 @@ _IDENTITIES = {"d": "the primary key", "n": "nothing", "f": "full", "i": "an ind
 
 
 async def facts_of_database(
-    servers: Servers, settings: Settings
+    servers: Servers, settings: Settings, calm: Awaitable[object] | None = None
 ) -> tuple[ServerFacts, tuple[LinkFacts, ...]]:
     """Ask the database what it is, try what the scenario's table stands for there, and measure the links to it.
 
-    Raises ServerUnavailable.
+    ``calm``: what is waited for before the links are measured. Raises ServerUnavailable.
     """
     database = servers.database
     assert database is not None
@@ -62,7 +63,9 @@ async def facts_of_database(
     facts = ServerFacts(
         name=DATABASE, product=product, version=version, stands_for=stands_for, settings={**known, **tried}
     )
-    measured = await asyncio.gather(*(_measure(servers, region, settings) for region in settings.regions))
+    measured = await asyncio.gather(
+        *(_measure(servers, region, settings, calm) for region in settings.regions)
+    )
     return facts, tuple(measured)
 
 
@@ -86,12 +89,16 @@ async def _table_facts(connection: asyncpg.Connection, table: str) -> dict[str, 
     return {"CHECK in force": refuses, "replica identity": _IDENTITIES.get(name, name)}
 
 
-async def _measure(servers: Servers, region: str, settings: Settings) -> LinkFacts:
+async def _measure(
+    servers: Servers, region: str, settings: Settings, calm: Awaitable[object] | None
+) -> LinkFacts:
     """The median time of a few SELECT 1 over a region's link."""
     database = servers.database_from(region)
     assert database is not None
     connection = await database.connect()
     try:
+        if calm is not None:
+            await calm
         times = []
         for _ in range(_QUESTIONS):
             began = time.perf_counter_ns()

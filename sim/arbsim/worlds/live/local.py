@@ -214,9 +214,9 @@ async def _all_ready(brokers: Mapping[str, Broker]) -> None:
 async def _all_answer(
     brokers: Mapping[str, Broker], servers: Servers, settings: Settings
 ) -> tuple[ServerFacts, tuple[LinkFacts, ...]]:
-    """Ask the database over the links, which is mostly waiting, while the brokers come up."""
-    found, _ = await asyncio.gather(facts_of_database(servers, settings), _all_ready(brokers))
-    return found
+    """Ask the database over the links while the brokers come up, for that is mostly waiting; then measure the links."""
+    brokers_up = asyncio.create_task(_all_ready(brokers))
+    return await facts_of_database(servers, settings, brokers_up)
 
 
 def _end(java: Java, child: Child, name: str, train: bool) -> None:
