@@ -116,9 +116,9 @@ def _not_run(results: Results) -> Iterator[str]:
     if isinstance(results, LiveResults):
         for name, reason in results.live.not_run.items():
             yield from item(" -", f"{clean(name)} was not run: {reason}")
-        for row in live.side_by_side(results):
-            if row[-1] == "no":
-                yield from item(" !", f"{clean(row[0])}: live {row[1]}, the model says {row[2]}")
+        for name, same, ran, modelled, *_ in live.side_by_side(results):
+            if same == "no":
+                yield from item(" !", f"{clean(name)}: live {ran}, the model says {modelled}")
         if results.live.agreement is not None:
             yield f"Anomaly rates [95 %] of {results.live.agreement.asked} repetitions"
             for mark, line in agreement.lines(results.live.agreement):

@@ -172,7 +172,7 @@ def _fold(one: StreamFacts) -> str:
 
 
 def side_by_side(results: LiveResults) -> Iterator[list[str]]:
-    """Each design: live and simulated verdict, findings, final balances, p99; and whether they say the same."""
+    """Each design: whether both say the same; live and simulated verdict with findings, final balances, p99."""
     for name, result in results.designs.items():
         beside = results.live.simulated.get(name)
         if beside is None:
@@ -182,13 +182,13 @@ def side_by_side(results: LiveResults) -> Iterator[list[str]]:
         everywhere = result.costs.latency[-1]
         yield [
             name,
+            "yes" if same(result, beside) else "no",
             f"{words.VERDICTS[result.verdict]}{_told(found)}",
             f"{words.VERDICTS[beside.verdict]}{_told(modelled)}",
             words.finals(result, _MOST_ACCOUNTS),
             words.finals_of(beside.final, _MOST_ACCOUNTS),
             words.number(everywhere.fate.p99_ms),
             words.number(beside.p99_ms),
-            "yes" if same(result, beside) else "no",
         ]
 
 

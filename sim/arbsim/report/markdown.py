@@ -149,7 +149,7 @@ def _servers(results: LiveResults) -> Iterator[str]:
         yield from table([*live.STREAM_HEAD], _escaped(live.stream_rows(results)))
     yield "## Live and simulated\n"
     yield f"{live.beside(results)}\n"
-    head = ["design", "live", "simulated", "final live", "final simulated", "p99 ms", "p99 simulated", "same"]
+    head = ["design", "same", "live", "simulated", "final live", "final simulated", "p99 ms", "p99 simulated"]
     yield from table(head, _escaped(list(live.side_by_side(results))))
     if results.live.agreement is not None:
         yield from _agreement(results.live.agreement)
