@@ -17,15 +17,16 @@ def count_orders(before: Sequence[int], most_cuts: int = MOST_CUTS) -> int | Non
 
     Counts paths through the downward closed sets, level by level.
     """
+    steps = [(1 << place, needed) for place, needed in enumerate(before)]
     level = {0: 1}
     cuts = 0
-    for _ in before:
+    for _ in steps:
         following: dict[int, int] = {}
         for done, paths in level.items():
-            for place, needed in enumerate(before):
-                bit = 1 << place
-                if not done & bit and needed & ~done == 0:
-                    following[done | bit] = following.get(done | bit, 0) + paths
+            left = ~done
+            for step, needed in steps:
+                if step & left and not needed & left:
+                    following[done | step] = following.get(done | step, 0) + paths
         level = following
         cuts += len(level)
         if cuts > most_cuts:
