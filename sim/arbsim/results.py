@@ -140,7 +140,8 @@ class Costs(Part):
     wan_round_trips_per_accepted: float | None = None
     hot_key_ceiling_per_s: float | None = Field(
         default=None,
-        description="operations a second on one account, from a run that offers more than it can do",
+        description="accepted operations a second on one account, where they wait for each other; null where twice as"
+        " many at once take no longer, or where nobody measured",
     )
     compensations: int = Field(default=0, description="accepted operations that somebody must take back")
     agreement_lag_ms: Milliseconds | None = Field(

@@ -17,7 +17,8 @@ from arbsim.explaining import Subject, explain
 from arbsim.explanation import Explanation
 from arbsim.history import History
 from arbsim.history_file import SavedRun
-from arbsim.model import DesignCard, Kind, Nanoseconds, Operation, Verdict, Workload, from_cents
+from arbsim.hot_key import ceiling_per_s
+from arbsim.model import DesignCard, Nanoseconds, Verdict, Workload, from_cents
 from arbsim.own_design import told
 from arbsim.parameters import PARAMETERS
 from arbsim.results import DesignResult, EveryOrder, FamilyFacts, ParameterRow, Results
@@ -29,11 +30,6 @@ from arbsim.worlds.virtual.kafka.cluster import KafkaTimings
 from arbsim.worlds.virtual.kernel import TaskFailed
 from arbsim.worlds.virtual.settings import CdcSettings, DatabaseSettings, Settings
 from arbsim.worlds.virtual.world import run_design
-
-PROBE_OPERATIONS = 60
-"""Withdrawals from one account, all at once, by which the ceiling of one hot key is measured."""
-
-NS_PER_S = 1_000_000_000
 
 
 class DesignFailed(Exception):
@@ -186,18 +182,6 @@ def _judge(history: History, ceiling: float | None, found: EveryOrder | None) ->
     costs = result.costs.model_copy(update={"hot_key_ceiling_per_s": ceiling})
     result = result.model_copy(update={"costs": costs})
     return result if found is None else judge_orders(result, found)
-
-
-def ceiling_per_s(design: Design, card: DesignCard, settings: Settings) -> float | None:
-    """Operations a second on one account: many withdrawals at once, from all regions in turn, until the last."""
-    regions = settings.client_regions
-    operations = tuple(
-        Operation(number, 0, regions[number % len(regions)], Kind.WITHDRAW, 1, 100)
-        for number in range(1, PROBE_OPERATIONS + 1)
-    )
-    history = run_design(design, card, Workload(operations, {1: 100 * PROBE_OPERATIONS}), settings)
-    last_ns = max(answer.answered_ns for answer in history.answers())
-    return round(PROBE_OPERATIONS * NS_PER_S / last_ns, 1) if last_ns > 0 else None
 
 
 def judge_again(saved: SavedRun) -> Results:

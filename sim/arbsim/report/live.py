@@ -89,6 +89,14 @@ def _products(results: LiveResults) -> str:
     return ", ".join(products)
 
 
+def other_costs(results: Results) -> str:
+    """What the second table of costs tells."""
+    carried = "What else it costs. One hot key: what one account carries"
+    if isinstance(results, LiveResults):
+        return f"{carried}, which is measured on the model alone"
+    return f"{carried}; a dash where twice as many at once take no longer"
+
+
 def caveats(results: Results) -> tuple[str, ...]:
     """The main ones, for the first page."""
     if not isinstance(results, LiveResults):

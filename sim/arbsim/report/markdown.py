@@ -309,6 +309,7 @@ def _costs(results: Results) -> Iterator[str]:
         for one in result.costs.latency
     ]
     yield from table(["design", "region", "recorded p50 ms", "recorded p99", "fate p50 ms", "fate p99"], rows)
+    yield f"{live.other_costs(results)}.\n"
     rows = [[cell(name), *_other_costs(result)] for name, result in results.designs.items()]
     yield from table(
         [
