@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import asyncpg
 
-from arbsim.conform.quiet import LockJudge
+from arbsim.conform.quiet import TELL_WAITS, LockJudge, ToldWaits
 from arbsim.model import Accepted, Fate, Operation, Workload, fate_of, from_cents, to_cents
 from arbsim.scenario.models import ACCT_TABLE
 from arbsim.worlds.api import Design, Region
@@ -33,12 +33,14 @@ class Server:
     def __init__(self, dsn: str, clients: int) -> None:
         self.loop = asyncio.new_event_loop()
         self._dsn = dsn
+        self.told = ToldWaits()
         self.admin = self.run(asyncpg.connect(dsn))
         self.connections = [self.run(self._client()) for _ in range(clients)]
 
     async def _client(self) -> Any:
         connection = await asyncpg.connect(self._dsn, connection_class=Chosen)
-        await connection.execute(f"SET deadlock_timeout = '{_DEADLOCK_TIMEOUT_S * 1000:.0f}ms'")
+        await connection.execute(f"SET deadlock_timeout = '{_DEADLOCK_TIMEOUT_S * 1000:.0f}ms'; {TELL_WAITS}")
+        self.told.listen(connection)
         return connection
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -128,9 +130,9 @@ class RealRun:
             connection.client = client = Client(operation, connection, f"op {operation.id}")
             client.task = asyncio.ensure_future(self.design.decide(operation, cast(Region, Here(client))))
             self.clients.append(client)
-        self._judge = LockJudge(
-            admin, {one.name: one.connection.get_server_pid() for one in self.clients}, _DEADLOCK_TIMEOUT_S
-        )
+        self.server.told.forget()
+        pids = {one.name: one.connection.get_server_pid() for one in self.clients}
+        self._judge = LockJudge(admin, pids, _DEADLOCK_TIMEOUT_S, self.server.told)
         await self._settle()
 
     async def _settle(self) -> None:

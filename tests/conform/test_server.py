@@ -1,13 +1,15 @@
 """Cases on a real PostgreSQL: the recorded ones, and servers that refuse, hang or go away."""
 
 import asyncio
+import json
 
+import asyncpg
 import pytest
 
 from arbsim.conform.cases import Answer, Case, Final
 from arbsim.conform.differences import differences
 from arbsim.conform.model import NotPlayable, play
-from arbsim.conform.quiet import WaitJudge, has_ring
+from arbsim.conform.quiet import TELL_WAITS, LockJudge, ToldWaits, WaitJudge, has_ring
 from arbsim.conform.server import Server, ServerUnreachable
 from tests.conform.support import ask, case, load, on_server, schemas_left
 
@@ -45,6 +47,35 @@ WAITING = case(
     "D: begin; delete from t",
     "E: update t set v = 0 where id = 2",
 )
+
+
+def test_a_wait_is_settled_when_the_server_tells_that_its_deadlock_check_is_over(dsn: str) -> None:
+    async def told() -> list[bool | None]:
+        holder, *waiters = [await asyncpg.connect(dsn) for _ in range(3)]
+        listener, asked = ToldWaits(), []
+        await holder.execute("create table held_for_test (v int primary key, w int)")
+        try:
+            await holder.execute("insert into held_for_test values (1, 0)")
+            await holder.execute("begin; update held_for_test set w = 1")
+            tasks, pids = {}, {}
+            for name, one in zip("AB", waiters, strict=True):
+                listener.listen(one)
+                await one.execute(f"set deadlock_timeout = '20ms'; {TELL_WAITS}")
+                tasks[name] = asyncio.ensure_future(one.execute("update held_for_test set w = 2"))
+                pids[name] = one.get_server_pid()
+                judge = LockJudge(holder, pids, 0.02, listener)
+                assert await judge.quiet(tasks) == set(pids)
+                rows = await holder.fetch("select to_jsonb(l)::text from pg_locks l where not granted")
+                asked = [listener.tells(json.loads(row[0])) for row in rows]
+            await holder.execute("rollback")
+            await asyncio.gather(*tasks.values())
+        finally:
+            await holder.execute("drop table held_for_test")
+            for one in (holder, *waiters):
+                await one.close()
+        return asked
+
+    assert asyncio.run(told()) == [True, True]
 
 
 def test_model_and_server_agree_on_waiting_skipping_failing_and_never_finishing(dsn: str) -> None:

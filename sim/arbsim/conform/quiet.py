@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 Tasks = Mapping[str, asyncio.Task[Any]]
 
+TELL_WAITS = "SET log_lock_waits = on; SET lc_messages = 'C'; SET client_min_messages = log"
+"""Makes PostgreSQL tell a client when the deadlock check of its wait is over. Needs the right to SET all three."""
+
 _POLL_S = 0.001
+_LONG = 50
+"""So many times the usual time is long enough, whatever was told."""
+_TOLD = re.compile(r"process (\d+) still waiting for \w+ on (.+) after ")
 _WAITS = """
 SELECT waits.pid, to_jsonb(waits)::text AS wait, pg_blocking_pids(waits.pid) AS blockers
 FROM pg_locks AS waits WHERE NOT waits.granted AND waits.pid = ANY($1::int[])
@@ -22,15 +30,53 @@ class Judge(Protocol):
         """Return when all is quiet; the names of the sessions that were seen blocked. Has no time limit."""
 
 
+class ToldWaits:
+    """Waits whose deadlock check is over, as the connections of a case are told by their server (TELL_WAITS)."""
+
+    def __init__(self) -> None:
+        self._waits: set[tuple[int, str]] = set()
+
+    def listen(self, connection: Any) -> None:
+        """Hear what a connection is told."""
+        connection.add_log_listener(self._hear)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._waits.clear()
+
+    def _hear(self, _: Any, message: Any) -> None:
+        if found := _TOLD.match(message.message):
+            self._waits.add((int(found[1]), found[2]))
+
+    def tells(self, wait: Mapping[str, Any]) -> bool | None:
+        """Whether the check of a wait (a row of pg_locks) is over; None for a kind of wait that is not listened for."""
+        if wait["locktype"] == "transactionid":
+            target = f"transaction {wait['transactionid']}"
+        elif wait["locktype"] == "tuple":
+            place = f"({wait['page']},{wait['tuple']})"
+            target = f"tuple {place} of relation {wait['relation']} of database {wait['database']}"
+        else:
+            return None
+        return (wait["pid"], target) in self._waits
+
+
 class LockJudge:
     """Asks the server who waits for whom.
 
-    Quiet: whoever has not answered waits for a lock, has waited for that same lock for longer than
-    deadlock_timeout (its deadlock check is over), and nobody waits in a ring (whose end is still to come).
+    Quiet: whoever has not answered waits for a lock, the deadlock check of that same wait is over, and nobody waits in
+    a ring (whose end is still to come). The check is over where the server told so (``told``), and is taken to be over
+    after deadlock_timeout and a little where it tells nothing: on a busy machine that may be too soon.
     """
 
-    def __init__(self, connection: Any, pids: Mapping[str, int], deadlock_timeout_s: float) -> None:
+    def __init__(
+        self,
+        connection: Any,
+        pids: Mapping[str, int],
+        deadlock_timeout_s: float,
+        told: ToldWaits | None = None,
+    ) -> None:
         self._connection = connection
+        self._told = told
         self._pids = pids
         self._names = {pid: name for name, pid in pids.items()}
         self._settled_s = deadlock_timeout_s * 1.25 + 0.001
@@ -68,7 +114,11 @@ class LockJudge:
 
     def _settled(self) -> bool:
         now = asyncio.get_running_loop().time()
-        return all(now - since > self._settled_s for since in self._since.values())
+        return all(self._is_over(wait, now - since) for (_, wait), since in self._since.items())
+
+    def _is_over(self, wait: str, waited_s: float) -> bool:
+        told = self._told.tells(json.loads(wait)) if self._told is not None else None
+        return told or waited_s > self._settled_s * (1 if told is None else _LONG)
 
 
 class WaitJudge:

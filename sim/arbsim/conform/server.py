@@ -16,7 +16,7 @@ from arbsim.worlds.virtual.sql.parsing import parse
 from .cases import Answer, Case, Observed, Step
 from .leftovers import claim, drop_leftovers, new_schema
 from .model import NotPlayable
-from .quiet import Judge, LockJudge, WaitJudge
+from .quiet import TELL_WAITS, Judge, LockJudge, ToldWaits, WaitJudge
 from .values import json_rows
 
 STEP_LIMIT_S = 30.0
@@ -53,6 +53,7 @@ class Server:
     _admin: Any = None
     _connections: list[Any] = field(default_factory=list)
     _orphans: list[int] = field(default_factory=list)
+    _told: ToldWaits | None = None
     _facts: Facts | None = None
     _silent: bool = False  # it did not even answer a connection: not asked again
 
@@ -89,6 +90,7 @@ class Server:
                 await drop_leftovers(self._admin)
                 version = str(await self._admin.fetchval("SELECT version()"))
                 timeout_ms = await self._deadlock_timeout_ms()
+                self._told = ToldWaits() if await self._tells_waits() else None
         except BaseException:
             self._disconnect()
             raise
@@ -144,6 +146,15 @@ class Server:
         )
         return int(shown or 1000)
 
+    async def _tells_waits(self) -> bool:
+        """Whether connections are told of their waits."""
+        try:
+            await self._admin.execute(f"BEGIN; {TELL_WAITS}; ROLLBACK")
+        except asyncpg.PostgresError:
+            await self._admin.execute("ROLLBACK")
+            return False
+        return True
+
     # -- a case --------------------------------------------------------------------------------
 
     async def play(self, case: Case) -> Observed:
@@ -173,6 +184,8 @@ class Server:
             await self._reconnect()
         while len(self._connections) < len(case.sessions):
             self._connections.append(await self._connect())
+            if self._told is not None:
+                self._told.listen(self._connections[-1])
         await self._admin.execute(
             f"RESET ALL; SET client_min_messages = warning; DROP SCHEMA IF EXISTS {self.schema} CASCADE; "
             f"CREATE SCHEMA {self.schema}; SET search_path = {self.schema}"
@@ -182,6 +195,9 @@ class Server:
         common = f"ROLLBACK; RESET ALL; SET client_min_messages = error; SET search_path = {self.schema}"
         if self.facts.deadlock_timeout_ms == _DEADLOCK_TIMEOUT_MS:
             common += f"; SET deadlock_timeout = {_DEADLOCK_TIMEOUT_MS}"
+        if self._told is not None:
+            self._told.forget()
+            common += f"; {TELL_WAITS}"
         for connection in self._connections[: len(case.sessions)]:
             await connection.execute(common)
             for sql in case.session_settings:
@@ -199,7 +215,7 @@ class Server:
         """Who says, for one run, whether a session is blocked."""
         if self.facts.yugabyte:
             return WaitJudge(self.blocked_after_s)
-        return LockJudge(self._admin, pids, self.facts.deadlock_timeout_ms / 1000)
+        return LockJudge(self._admin, pids, self.facts.deadlock_timeout_ms / 1000, self._told)
 
     # -- the end -------------------------------------------------------------------------------
 
