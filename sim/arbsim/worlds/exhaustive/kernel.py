@@ -215,6 +215,10 @@ class ChoiceKernel(Kernel):
         after = () if self._place is None or self._place < 0 else (self._place,)
         self._born.append(_Entry(self.mark(), event, after, connection, touches))
 
+    def call_ns(self, delay_ns: int, then: Callable[[Any], None]) -> None:
+        """Call a function at a step of its own."""
+        Timer(self, delay_ns, then)
+
     def idle_ns(self, delay_ns: int) -> IdleTimer:
         """Return a timer that never fires: a poll that finds nothing goes on waiting."""
         self._idle = True
@@ -270,7 +274,7 @@ class ChoiceKernel(Kernel):
             self._place = self._taken
             self._taken += 1
         self.comparisons.begin_step(self.place, answers)
-        self._now += TICK_NS
+        self.now_ns += TICK_NS
         if entry.touches:
             self._writes.add(entry.touches)
         if entry.connection is not None:
@@ -380,7 +384,7 @@ class ChoiceKernel(Kernel):
 
     def _run_own(self, entry: _Entry, group: int, site: object) -> None:
         self._own, self._strayed = group, False
-        self._now += TICK_NS
+        self.now_ns += TICK_NS
         self._fire(entry.event)
         self._run_instant()
         self._own = None
@@ -483,11 +487,11 @@ class SharedFuture(Future[T]):
 
     def set(self, value: T | Raised) -> None:
         """Deliver the value."""
-        self.env.touch(self.mark)  # type: ignore[attr-defined]
+        self.env.touch(self.mark)
         super().set(value)
 
     def __await__(self) -> Any:
-        self.env.touch(self.mark)  # type: ignore[attr-defined]
+        self.env.touch(self.mark)
         return super().__await__()
 
 

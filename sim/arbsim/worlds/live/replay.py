@@ -32,7 +32,7 @@ class _Moment(Kernel):
 
     def move_to(self, time_ns: int) -> None:
         """Go on to the time of the next event."""
-        self._now = time_ns
+        self.now_ns = time_ns
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ import simpy
 
 from arbsim.history import BLIND, OPENING, EffectKind
 from arbsim.model import Cents, from_cents, to_cents
-from arbsim.worlds.virtual.kernel import NS_PER_S, Future, Kernel, Timer, Trace
+from arbsim.worlds.virtual.kernel import NS_PER_S, Future, Kernel, Trace
 from arbsim.worlds.virtual.network import Network
 from arbsim.worlds.virtual.recorder import Recorder
 from arbsim.worlds.virtual.records import Record
@@ -448,7 +448,7 @@ class Connection:
             trace = waiting.session.trace
             assert isinstance(trace, Trace)
             arrived = wait.arrive
-            Timer(kernel, self._path.leader_ns(trace), lambda _: arrived())
+            kernel.call_ns(self._path.leader_ns(trace), lambda _: arrived())
             return
         blocker = wait.first_blocker() if wait is not None else None
         if blocker is None:  # a pause after a deadlock, which the engine ends by itself
@@ -460,7 +460,7 @@ class Connection:
                 kernel.steps.blocked(waiting.session.trace, universe.watch.store, trace.operation)
 
         assert wait is not None
-        Timer(kernel, universe.deadlock_ns, DeadlockCheck(universe, waiting, wait.sleep))
+        kernel.call_ns(universe.deadlock_ns, DeadlockCheck(universe, waiting, wait.sleep))
 
 
 class DeadlockCheck:
@@ -479,7 +479,7 @@ class DeadlockCheck:
         universe.engine.detect_deadlock(self._waiting, self._sleep)
         # PostgreSQL looks once; YugabyteDB sends probes as long as the wait lasts.
         if universe.distributed and session.wait is self._sleep[0]:
-            Timer(universe.kernel, universe.deadlock_ns, self)
+            universe.kernel.call_ns(universe.deadlock_ns, self)
 
     def ready(self) -> bool:
         """Whether it would find one."""

@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import simpy
-from simpy.events import NORMAL, PENDING, URGENT, Event
+from simpy.events import NORMAL, PENDING, Event
 
 if TYPE_CHECKING:
     from arbsim.worlds.virtual.steps import StepRecorder
@@ -85,8 +85,11 @@ class Kernel(simpy.Environment):
     """The event queue, with integer nanoseconds and coroutines. ``run_until_quiet`` alone works it off."""
 
     def __init__(self) -> None:
-        super().__init__(initial_time=0)
-        self._timers: list[tuple[int, int, Event]] = []
+        super().__init__()
+        self.now_ns = 0
+        """Virtual time since the start, in nanoseconds."""
+        # When, which of those made so far, and what is called then or else the timer that somebody waits for.
+        self._timers: list[tuple[int, int, Callable[[Any], None] | None, Event | None]] = []
         self._urgent: deque[Event] = deque()
         self._normal: deque[Event] = deque()
         self.idle_timers = 0
@@ -97,9 +100,9 @@ class Kernel(simpy.Environment):
         """Who wants to know what happens step by step; None in an ordinary run."""
 
     @property
-    def now_ns(self) -> int:
-        """Virtual time since the start, in nanoseconds."""
-        return self._now  # type: ignore[return-value]
+    def now(self) -> int:
+        """The same by SimPy's name."""
+        return self.now_ns
 
     @property
     def task(self) -> Task[Any]:
@@ -111,11 +114,18 @@ class Kernel(simpy.Environment):
     def schedule(self, event: Event, priority: Any = NORMAL, delay: Any = 0) -> None:
         """Let an event happen: in this instant, or later."""
         if delay:
-            heappush(self._timers, (self._now + delay, next(self._eid), event))
+            heappush(self._timers, (self.now_ns + delay, next(self._eid), None, event))
         elif priority == NORMAL:
             self._normal.append(event)
         else:
             self._urgent.append(event)
+
+    def call_ns(self, delay_ns: int, then: Callable[[Any], None]) -> None:
+        """Call a function ``delay_ns`` nanoseconds from now."""
+        if delay_ns > 0:
+            heappush(self._timers, (self.now_ns + delay_ns, next(self._eid), then, None))
+        else:
+            Timer(self, delay_ns, then)
 
     def sleep_ns(self, delay_ns: int) -> Timer:
         """Return an awaitable that is done ``delay_ns`` nanoseconds from now."""
@@ -176,19 +186,25 @@ class Kernel(simpy.Environment):
         """Run until only idle timers are left, or until ``horizon_ns``. Return whether it became quiet."""
         timers, urgent, normal = self._timers, self._urgent, self._normal
         now_ns = self.now_ns
+        event: Any
         while True:
             if urgent:
                 event = urgent.popleft()
             elif normal and (not timers or timers[0][0] > now_ns):
                 event = normal.popleft()
-            elif not normal and len(timers) <= self.idle_timers:
+            elif not timers:
                 return True
-            elif timers[0][0] > horizon_ns:
-                return False
             else:
-                now_ns, _, event = heappop(timers)
-                self._now = now_ns
-            callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+                at_ns, _, then, event = due = heappop(timers)
+                quiet = event is not None and event.idle and not normal and len(timers) < self.idle_timers
+                if quiet or at_ns > horizon_ns:
+                    heappush(timers, due)
+                    return len(timers) <= self.idle_timers
+                self.now_ns = now_ns = at_ns
+                if then is not None:
+                    then(None)
+                    continue
+            callbacks, event.callbacks = event.callbacks, None
             for callback in callbacks:
                 callback(event)
 
@@ -196,6 +212,7 @@ class Kernel(simpy.Environment):
 class Timer(Event, Awaitable[None]):
     """A span of virtual time; ``then`` is called at its end. Most events are timers, so this is kept short."""
 
+    idle = False
     _ok = True
     _value = None
 
@@ -213,6 +230,8 @@ class Timer(Event, Awaitable[None]):
 class IdleTimer(Timer):
     """A timer that does not keep a run alive."""
 
+    idle = True
+
     def __init__(self, kernel: Kernel, delay_ns: int) -> None:
         super().__init__(kernel, delay_ns)
         kernel.idle_timers += 1
@@ -226,6 +245,9 @@ def _idle_timer_fired(event: Event) -> None:
 class Future(Event, Awaitable[T], Generic[T]):
     """A value that somebody will deliver; an error is delivered as :class:`Raised`."""
 
+    env: Kernel
+    _ok = True
+
     @property
     def done(self) -> bool:
         """Whether the value has been delivered."""
@@ -235,8 +257,8 @@ class Future(Event, Awaitable[T], Generic[T]):
         """Deliver the value. Those who await it go on at this time, in the order in which they came."""
         if self._value is not PENDING:
             raise RuntimeError(f"{self!r} has its value already")
-        self._ok, self._value = True, value
-        self.env.schedule(self)
+        self._value = value
+        self.env._normal.append(self)
 
     def __await__(self) -> Generator[Any, Any, T]:
         value = yield self
@@ -248,12 +270,13 @@ class Future(Event, Awaitable[T], Generic[T]):
 class _Start(Event):
     """Begins a task; urgent, as SimPy's own."""
 
+    _ok = True
+    _value = None
+
     def __init__(self, kernel: Kernel, resume: Callable[[Event], None]) -> None:
         self.env = kernel
         self.callbacks = [resume]
-        self._value = None
-        self._ok = True
-        kernel.schedule(self, URGENT)
+        kernel._urgent.append(self)
 
 
 class Task(simpy.Process, Awaitable[T], Generic[T]):

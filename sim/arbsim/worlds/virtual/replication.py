@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from arbsim.worlds.virtual.database import ACCOUNTS, Universe
 from arbsim.worlds.virtual.draws import purpose
-from arbsim.worlds.virtual.kernel import Journey, Timer, Trace
+from arbsim.worlds.virtual.kernel import Journey, Trace
 from arbsim.worlds.virtual.network import Channel
 from arbsim.worlds.virtual.sql.results import Change, Commit
 
@@ -58,7 +58,7 @@ class Replica:
                 target.receive(change, stamp, operation)
 
         lag_ns = self.universe.settings.xcluster_lag_ns
-        Timer(self.universe.kernel, delay_ns + lag_ns, arrived)
+        self.universe.kernel.call_ns(delay_ns + lag_ns, arrived)
 
     def receive(self, change: Change, stamp: _Stamp, operation: int) -> None:
         """Take over a row from another database, unless a later writer has won here already."""

@@ -17,7 +17,7 @@ from arbsim.steps import LaneKind
 from arbsim.worlds.virtual.draws import purpose
 from arbsim.worlds.virtual.kafka.cluster import Cluster, Group
 from arbsim.worlds.virtual.kafka.partition import ConsumerRecord, Partition
-from arbsim.worlds.virtual.kernel import NS_PER_MS, Future, Journey, Timer
+from arbsim.worlds.virtual.kernel import NS_PER_MS, Future, Journey
 
 _AUTO_COMMIT_NS = 5_000_000_000
 """aiokafka's default auto_commit_interval_ms."""
@@ -146,7 +146,7 @@ class Consumer:
         self._round += 1
         self._fetching = self._round
         delay_ns = self._there.single_ns(0, self._salt + (self._round << 24))
-        Timer(self._kernel, delay_ns, _Arrival(self, self._round))
+        self._kernel.call_ns(delay_ns, _Arrival(self, self._round))
 
     def _forget_fetch(self) -> None:
         """What is under way belongs to an older assignment or position."""
@@ -203,7 +203,7 @@ class Consumer:
         if phase_ns < held_ns or cycle_ns == 0:
             self.reached_broker(round_)
         else:
-            Timer(self._kernel, cycle_ns - phase_ns, _Arrival(self, round_))
+            self._kernel.call_ns(cycle_ns - phase_ns, _Arrival(self, round_))
 
     def _collect(self) -> Fetched:
         fetched: Fetched = []
@@ -234,7 +234,7 @@ class Consumer:
                 self._receive(fetched)
 
         delay_ns = self._back.single_ns(operation, self._salt + (0 if operation else round_ << 24))
-        Timer(self._kernel, delay_ns, received)
+        self._kernel.call_ns(delay_ns, received)
 
     def _tell_steps(self, fetched: Fetched, sent_ns: int) -> None:
         steps = self._kernel.steps

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from aiokafka.structs import TopicPartition
 
-from arbsim.worlds.virtual.kernel import Kernel, Timer
+from arbsim.worlds.virtual.kernel import Kernel
 
 _PRUNE_AT = 4096
 _offset_of = attrgetter("offset")
@@ -128,7 +128,7 @@ class Partition:
         # Replicas fetch in order, so a later batch is never complete before an earlier one.
         self._replicated_at_ns = max(self._replicated_at_ns, kernel.now_ns + replication_ns)
         self._on_replicated.append((self.next_offset, then or _nothing))
-        Timer(kernel, self._replicated_at_ns - kernel.now_ns, self._replicated)
+        kernel.call_ns(self._replicated_at_ns - kernel.now_ns, self._replicated)
         return first
 
     def _replicated(self, _: object) -> None:

@@ -16,7 +16,7 @@ from aiokafka.structs import RecordMetadata, TopicPartition
 from arbsim.worlds.virtual.draws import purpose
 from arbsim.worlds.virtual.kafka.cluster import Cluster, partition_of
 from arbsim.worlds.virtual.kafka.partition import ConsumerRecord, Partition, Transaction
-from arbsim.worlds.virtual.kernel import NS_PER_MS, Future, Journey, Raised, Timer
+from arbsim.worlds.virtual.kernel import NS_PER_MS, Future, Journey, Raised
 
 Pending = tuple[ConsumerRecord, Future[Any]]
 
@@ -142,7 +142,7 @@ class Producer:
             return
         self._lingering = True
         # Records that are sent in the same instant travel together, as in one turn of an event loop.
-        Timer(self._kernel, self._linger_ns, self._dispatch)
+        self._kernel.call_ns(self._linger_ns, self._dispatch)
 
     def _dispatch(self, _: object) -> None:
         self._kernel.touch(self._mark)
@@ -162,7 +162,7 @@ class Producer:
             for partition, batch in batches.items():
                 self._append(partition, batch, journey)
 
-        Timer(self._kernel, delay_ns, arrived)
+        self._kernel.call_ns(delay_ns, arrived)
 
     def _count(self) -> int:
         self._requests += 1
@@ -204,7 +204,7 @@ class Producer:
                 else:
                     self._tell_idle()
 
-        Timer(self._kernel, self._back.delay_ns(journey), received)
+        self._kernel.call_ns(self._back.delay_ns(journey), received)
 
     def _tell_idle(self) -> None:
         idle, self._idle = self._idle, []
