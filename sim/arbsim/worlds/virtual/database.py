@@ -78,7 +78,7 @@ class Universe:
         """How long the leader waits until a majority of the replicas has a write."""
         if not self._replica_links:
             return 0
-        answers = [link.round_trip_ns(trace) for link in self._replica_links]
+        answers = [link.delay_ns(trace, 2) for link in self._replica_links]
         needed = self.placement.answers_needed
         return min(answers) if needed == 1 else sorted(answers)[needed - 1]
 
@@ -500,11 +500,11 @@ class Path:
 
     def gateway_ns(self, trace: Trace) -> int:
         """From the client to its gateway and back."""
-        return self._forward.round_trip_ns(trace)
+        return self._forward.delay_ns(trace, 2)
 
     def leader_ns(self, trace: Trace) -> int:
         """From the gateway to the leader and back."""
-        return self._onward.round_trip_ns(trace) if self._onward is not None else 0
+        return self._onward.delay_ns(trace, 2) if self._onward is not None else 0
 
     def there_ns(self, trace: Trace) -> int:
         """From the client to the leader."""

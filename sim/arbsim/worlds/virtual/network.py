@@ -12,8 +12,7 @@ class Network:
     """One-way delays between regions.
 
     A delay is half the round trip, times 1 + jitter x u with u uniform in [0, 1), drawn for the operation, the leg of
-    its journey and the link. Inside a region nothing is drawn. ``messages`` and ``wan_messages`` (between two
-    regions) count what was sent.
+    its journey and the link. Inside a region nothing is drawn.
     """
 
     def __init__(
@@ -26,13 +25,26 @@ class Network:
     ) -> None:
         """``round_trip_ns`` has every ordered pair of regions, a region with itself included."""
         self.kernel = kernel
-        self.messages = 0
-        self.wan_messages = 0
         self._links = {
-            (source, target): Link(self, seed, source, target, round_trip_ns[source, target], jitter_ppm)
+            (source, target): Link(seed, source, target, round_trip_ns[source, target], jitter_ppm)
             for source in regions
             for target in regions
         }
+
+    @property
+    def messages(self) -> int:
+        """How many messages were sent since the counting began."""
+        return sum(link.messages for link in self._links.values())
+
+    @property
+    def wan_messages(self) -> int:
+        """How many of them went from one region to another."""
+        return sum(link.messages for link in self._links.values() if link.wan)
+
+    def begin_to_count(self) -> None:
+        """What was sent until now counts for nothing."""
+        for link in self._links.values():
+            link.messages = 0
 
     def channel(self, source: str, target: str) -> Channel:
         """One direction of a new connection."""
@@ -44,15 +56,13 @@ class Network:
 
 
 class Link:
-    """The way from one region to another, for any number of connections."""
+    """The way from one region to another, for any number of connections. ``messages`` counts what was sent."""
 
-    __slots__ = ("_draws", "_network", "_spread_ns", "base_ns", "wan")
+    __slots__ = ("_spread_ns", "_uniform", "base_ns", "messages", "wan")
 
-    def __init__(
-        self, network: Network, seed: int, source: str, target: str, round_trip_ns: int, jitter_ppm: int
-    ) -> None:
-        self._network = network
-        self._draws = Draws(seed, f"network/{source}/{target}")
+    def __init__(self, seed: int, source: str, target: str, round_trip_ns: int, jitter_ppm: int) -> None:
+        self._uniform = Draws(seed, f"network/{source}/{target}").uniform
+        self.messages = 0
         self.wan = source != target
         self.base_ns = round_trip_ns // 2
         self._spread_ns = self.base_ns * jitter_ppm // 1_000_000 if self.wan else 0
@@ -62,33 +72,21 @@ class Link:
 
         ``legs`` 2: a message there and one back, whose time is drawn once for both.
         """
-        network = self._network
-        network.messages += legs
+        self.messages += legs
         if not self.wan:
             return legs * self.base_ns
-        network.wan_messages += legs
-        leg = journey.leg
-        journey.leg = leg + 1
-        drawn = self._draws.uniform(journey.operation, journey.salt + leg)
-        return legs * (self.base_ns + (self._spread_ns * drawn >> UNIT_BITS))
+        step = journey.step
+        journey.step = step + 1
+        return legs * (self.base_ns + (self._spread_ns * self._uniform(journey.operation, step) >> UNIT_BITS))
 
-    def round_trip_ns(self, journey: Journey) -> int:
-        """Count a message there and one back, and return how long both take together."""
-        return self.delay_ns(journey, 2)
-
-    def single_ns(self, operation: int, salt: int) -> int:
+    def single_ns(self, operation: int, step: int) -> int:
         """Count one message, whose journey has no other leg, and return how long it takes."""
-        network = self._network
-        network.messages += 1
-        if not self.wan:
-            return self.base_ns
-        network.wan_messages += 1
-        return self.delay_for_ns(operation, salt)
+        self.messages += 1
+        return self.delay_for_ns(operation, step) if self.wan else self.base_ns
 
     def delay_for_ns(self, subject: int, step: int) -> int:
         """Return the delay that belongs to a subject and step, without counting a message."""
-        drawn = self._draws.uniform(subject, step)
-        return self.base_ns + (self._spread_ns * drawn >> UNIT_BITS)
+        return self.base_ns + (self._spread_ns * self._uniform(subject, step) >> UNIT_BITS)
 
 
 class Channel:

@@ -258,7 +258,7 @@ class VirtualWorld:
     def _begin_to_count(self) -> None:
         """The workload begins now: what it took to get here counts for nothing."""
         self.recorder.start_ns = self.kernel.now_ns
-        self.network.messages = self.network.wan_messages = 0
+        self.network.begin_to_count()
         self.history.statements.clear()
 
     async def _arrivals(self, clients: dict[str, VirtualRegion]) -> None:

@@ -91,10 +91,11 @@ class Cluster:
         """The longest of the round trips to the replicas."""
         replicas = self._replicas
         if self._in_one_region:  # where all take the same time, and nothing is drawn
-            self.network.messages += 2 * len(replicas)
+            for link in replicas:
+                link.messages += 2
             return 2 * replicas[0].base_ns if replicas else 0
         journey = Journey(operation, salt)
-        return max([link.round_trip_ns(journey) for link in replicas])
+        return max([link.delay_ns(journey, 2) for link in replicas])
 
     def group(self, group_id: str) -> Group:
         """The coordinator's state of a consumer group."""
