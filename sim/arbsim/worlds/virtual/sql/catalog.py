@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from sqlglot import exp
@@ -41,15 +42,13 @@ class Schema:
     checks: list[tuple[str, Fn]] = field(default_factory=list)
     names: tuple[str, ...] = ()
     indexed: tuple[int, ...] = ()
+    indexed_values: Callable[[tuple[Any, ...]], Any] = field(default=lambda values: ())
+    """Of a row's values those that stand in a unique index: equal where all of them are."""
     plans: dict[str, Any] = field(default_factory=dict)
 
     def position(self, name: str) -> int | None:
         """The column's place, None where the table has no such column."""
         return self.names.index(name) if name in self.names else None
-
-    def indexed_values(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The values of all columns that stand in a unique index."""
-        return tuple([values[column] for column in self.indexed])
 
 
 class _Builder:
@@ -190,6 +189,8 @@ def _finish(builder: _Builder) -> Schema:
     for name, columns in builder.unique_columns:
         schema.uniques.append((name, positions(columns), False))
     schema.indexed = tuple(sorted({position for _, where, _ in schema.uniques for position in where}))
+    if schema.indexed:
+        schema.indexed_values = itemgetter(*schema.indexed)
     for position, node in builder.default_nodes:
         column = schema.columns[position]
         compiler = Compiler(None, allow_parameters=False)

@@ -26,7 +26,7 @@ from .results import Change, Commit
 from .session import Session, Waiting
 from .ssi import Ssi
 from .storage import Row, Table, Values, Version, prune
-from .transactions import SERIALIZABLE, Transaction
+from .transactions import SERIALIZABLE, Transaction, levels_of
 
 __all__ = ["Engine", "Session", "Waiting"]
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -59,6 +59,7 @@ class Engine:
         self.yugabyte = dialect == "yugabyte"
         self.split_writes = split_writes and self.yugabyte
         self.read_committed = read_committed
+        self.levels = levels_of(self.yugabyte, read_committed)
         self.now = now
         self.max_query_layer_retries = max_query_layer_retries
         self.on_commit: list[Callable[[Commit], None]] = []

@@ -32,16 +32,17 @@ from .transactions import SERIALIZABLE, Transaction
 Running = Generator[Waiter, None, Any]
 
 
-class Statement:
-    """One run of one plan: its transaction, its arguments, and what it read and wrote."""
+class Statement(Env):
+    """One run of one plan: its transaction, what it read and wrote, and what its expressions may use."""
 
-    __slots__ = ("env", "plan", "reads", "table", "tx", "writes")
+    __slots__ = ("plan", "reads", "table", "tx", "writes")
 
     def __init__(self, plan: Plan, table: Table | None, tx: Transaction, args: tuple[Any, ...]) -> None:
+        self.args = args
+        self.now = tx.now  # type: ignore[assignment]
         self.plan = plan
         self.table: Table = table  # type: ignore[assignment]
         self.tx = tx
-        self.env = Env(args, tx.now)  # type: ignore[arg-type]
         self.reads: list[Version] = []
         self.writes: list[Version] = []
 
@@ -52,22 +53,24 @@ class Statement:
         ``run`` can, and then nothing has happened yet.
         """
         plan, tx, table = self.plan, self.tx, self.table
-        if plan.row_key is None or plan.access.index is None:
+        if (
+            plan.row_key is None
+            or tx.ssi is not None
+            or tx.locks_reads
+            or tx.read_only
+            or table.predicate_locks
+        ):
             return None
-        engine = tx.engine
-        serializable = tx.ssi is not None or (engine.yugabyte and tx.effective == SERIALIZABLE)
-        if serializable or tx.read_only or table.predicate_locks:
-            return None
-        env, (column, fn) = self.env, plan.row_key
-        value = fn(None, env)
-        found = table.indexes[plan.access.index].entries.get((value,), ())
+        index, column, fn = plan.row_key
+        value = fn(None, self)
+        found = table.indexes[index].entries.get((value,), ())
         if len(found) > 1:
             return None
         for row in found:
-            version = row.visible(tx, engine.commit_seq if tx.snapshot is None else tx.snapshot)
+            version = row.visible(tx, tx.engine.commit_seq if tx.snapshot is None else tx.snapshot)
             if version is None or version.values[column] != value:
                 continue
-            matches = plan.where is None or plan.where(version.values, env) is True
+            matches = plan.where is None or plan.where(version.values, self) is True
             if matches and plan.lock and not _is_free(row, version, tx):
                 return None
             self.reads.append(version)
@@ -87,9 +90,8 @@ class Statement:
                 grant(row, tx, plan.lock)
             if tx.session.trace is not None:
                 tx.engine.note(tx.session.trace, version)
-        rows: list[tuple[Any, ...]] = []
-        self._return(version.values, rows)
-        return rows
+        outputs = plan.outputs
+        return [tuple([fn(version.values, self) for fn in outputs])] if outputs else []
 
     def run(self) -> Running:
         """Run to the end; returns the rows (of a SELECT or RETURNING) and the number of rows touched."""
@@ -109,21 +111,20 @@ class Statement:
         """The rows to work on, found one by one; YugabyteDB reads all of them before it locks or writes one."""
         plan, tx = self.plan, self.tx
         if tx.engine.yugabyte and tx.effective == SERIALIZABLE:
-            yield from yugabyte.lock_predicate(tx, self.table, plan.access, self.env)
-        found = scan(self.table, plan.access, plan.where, tx, self.env, self.reads)
+            yield from yugabyte.lock_predicate(tx, self.table, plan.access, self)
+        found = scan(self.table, plan.access, plan.where, tx, self, self.reads)
         only_reads = isinstance(plan, SelectPlan) and not plan.lock
         return list(found) if tx.engine.yugabyte and not only_reads else found
 
     # -- SELECT --------------------------------------------------------------------------------
 
     def _select(self, plan: SelectPlan) -> Running:
-        env = self.env
         if plan.schema is None:
-            found: list[Any] = [()] if plan.where is None or plan.where((), env) is True else []
+            found: list[Any] = [()] if plan.where is None or plan.where((), self) is True else []
             return self._shape(plan, found), len(found)
         pairs = yield from self._scan()
         if plan.sort and plan.aggregates is None and not plan.stops_early:
-            pairs = _sorted(pairs, plan.sort, env)
+            pairs = _sorted(pairs, plan.sort, self)
         if plan.lock:
             versions = yield from self._lock_rows(plan, pairs)
         else:
@@ -134,7 +135,7 @@ class Statement:
             for version in versions:
                 self.tx.engine.note(trace, version)
         if plan.lock:  # the limit counted while locking
-            return [tuple([fn(version.values, env) for fn in plan.outputs]) for version in versions], len(
+            return [tuple([fn(version.values, self) for fn in plan.outputs]) for version in versions], len(
                 versions
             )
         rows = self._shape(plan, [version.values for version in versions])
@@ -142,15 +143,14 @@ class Statement:
 
     def _shape(self, plan: SelectPlan, found: Sequence[Values]) -> list[tuple[Any, ...]]:
         """Aggregate, limit, and compute the result's columns."""
-        env = self.env
         if plan.aggregates is not None:
-            found = [tuple([_aggregate(one, found, env) for one in plan.aggregates])]
+            found = [tuple([_aggregate(one, found, self) for one in plan.aggregates])]
         start, stop = self._window(plan)
-        return [tuple([fn(values, env) for fn in plan.outputs]) for values in found[start:stop]]
+        return [tuple([fn(values, self) for fn in plan.outputs]) for values in found[start:stop]]
 
     def _window(self, plan: SelectPlan) -> tuple[int, int | None]:
-        offset = _count(plan.offset, self.env, "OFFSET") or 0
-        limit = _count(plan.limit, self.env, "LIMIT")
+        offset = _count(plan.offset, self, "OFFSET") or 0
+        limit = _count(plan.limit, self, "LIMIT")
         return offset, None if limit is None else offset + limit
 
     def _lock_rows(
@@ -166,7 +166,7 @@ class Statement:
             if version is None:
                 continue
             if version is not seen:
-                if plan.where is not None and plan.where(version.values, self.env) is not True:
+                if plan.where is not None and plan.where(version.values, self) is not True:
                     continue
                 self.reads.append(version)
             locked.append(version)
@@ -239,7 +239,7 @@ class Statement:
             version = yield from self._lock(row, seen, strength)
             if version is not None and version is not seen:
                 self.reads.append(version)
-                if plan.where is not None and plan.where(version.values, self.env) is not True:
+                if plan.where is not None and plan.where(version.values, self) is not True:
                     return None
                 values = self._new_values(plan, version)
         if version is None:
@@ -256,17 +256,17 @@ class Statement:
         return written
 
     def _new_values(self, plan: UpdatePlan, version: Version) -> Values:
-        old, env = version.values, self.env
+        old = version.values
         new = list(old)
         for position, fn in plan.assignments:
-            new[position] = fn(old, env)
+            new[position] = fn(old, self)
         values = tuple(new)
         self._constraints(values)
         return values
 
     def _key_changes(self, version: Version, values: Values) -> bool:
         schema = self.table.schema
-        return schema.indexed_values(version.values) != schema.indexed_values(values)
+        return bool(schema.indexed_values(version.values) != schema.indexed_values(values))
 
     def _delete(self, plan: DeletePlan) -> Running:
         rows: list[tuple[Any, ...]] = []
@@ -278,7 +278,7 @@ class Statement:
                 continue
             if version is not seen:
                 self.reads.append(version)
-                if plan.where is not None and plan.where(version.values, self.env) is not True:
+                if plan.where is not None and plan.where(version.values, self) is not True:
                     continue
             if tx.ssi is not None:
                 tx.engine.ssi.write_version(tx.ssi, table, version)
@@ -312,17 +312,16 @@ class Statement:
     def _return(self, values: Values, rows: list[tuple[Any, ...]]) -> None:
         outputs = self.plan.outputs
         if outputs:
-            env = self.env
-            rows.append(tuple([fn(values, env) for fn in outputs]))
+            rows.append(tuple([fn(values, self) for fn in outputs]))
 
     # -- INSERT and constraints ----------------------------------------------------------------
 
     def _insert(self, plan: InsertPlan) -> Running:
         rows: list[tuple[Any, ...]] = []
         count = 0
-        tx, table, env = self.tx, self.table, self.env
+        tx, table = self.tx, self.table
         for functions in plan.rows:
-            values = tuple([fn((), env) for fn in functions])
+            values = tuple([fn((), self) for fn in functions])
             self._constraints(values)
             if plan.conflict is not None:
                 conflict = yield from self._conflict(values, plan.conflict)
@@ -357,7 +356,7 @@ class Statement:
                         detail=_failing_row(values),
                     )
         for name, check in schema.checks:
-            if check(values, self.env) is False:
+            if check(values, self) is False:
                 raise failure(
                     "23514",
                     f'new row for relation "{schema.name}" violates check constraint "{name}"',

@@ -25,8 +25,8 @@ class Plan:
     """What all statements share. `parameters` are the types of $1, $2, ...; `uses_now` asks for the time.
 
     PostgreSQL answers with `tag` and the number of rows. `lock` is the strength of the lock that it takes on a row,
-    or 0. `row_key` is the column and the value by which a SELECT or an UPDATE finds the one row that it is about, where
-    that is all there is to it.
+    or 0. `row_key` is the index, its column and the value by which a SELECT or an UPDATE finds the one row that it is
+    about, where that is all there is to it.
     """
 
     tag: ClassVar[str]
@@ -41,7 +41,7 @@ class Plan:
     access: Access = field(default_factory=Access)
     where: Fn | None = None
     lock: int = 0
-    row_key: tuple[int, Fn] | None = None
+    row_key: tuple[int, int, Fn] | None = None
 
     def arguments(self, args: Sequence[object]) -> tuple[Any, ...]:
         """The Python arguments as values of the parameters' types."""
@@ -210,11 +210,11 @@ def _settle_access(plan: Plan, node: exp.Expression, compiler: Compiler, ordered
     compiler.aggregates = aggregates
 
 
-def _row_key(access: Access, schema: Schema) -> tuple[int, Fn] | None:
-    """The column and the value of a look-up by one key of one column."""
+def _row_key(access: Access, schema: Schema) -> tuple[int, int, Fn] | None:
+    """The index, the column and the value of a look-up by one key of one column."""
     if access.index is None or access.keys is None or len(access.keys) != 1 or len(access.keys[0]) != 1:
         return None
-    return schema.uniques[access.index][1][0], access.keys[0][0]
+    return access.index, schema.uniques[access.index][1][0], access.keys[0][0]
 
 
 def _is_key_order(terms: Sequence[exp.Expression], schema: Schema) -> bool:

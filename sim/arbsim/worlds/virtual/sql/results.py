@@ -5,6 +5,7 @@ They are made for every statement, and a frozen dataclass takes three times as l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +23,8 @@ class Work:
     """
 
     kind: str = "read"
-    reads: tuple[Version, ...] = ()
-    writes: tuple[Version, ...] = ()
+    reads: Sequence[Version] = ()
+    writes: Sequence[Version] = ()
     waited: bool = False
     server_retries: int = 0
     fast_path: bool = False

@@ -320,15 +320,15 @@ class Session:
                 raise
             if tx.keeps_snapshot:
                 engine.take_snapshot(tx)
-            run = Run(run.plan, run.table, tx, run.env.args)
+            run = Run(run.plan, run.table, tx, run.args)
 
     def _result(self, run: Run, rows: list[tuple[Any, ...]], count: int, retries: int = 0) -> Result:
         plan, tx = run.plan, run.tx
         tx.statements += 1
         work = Work(
             plan.kind,
-            tuple(run.reads),
-            tuple(run.writes),
+            run.reads,
+            run.writes,
             self._waited,
             retries,
             plan.fast_path and not tx.explicit,

@@ -16,12 +16,35 @@ if TYPE_CHECKING:
 READ_COMMITTED, REPEATABLE_READ, SERIALIZABLE = "read committed", "repeatable read", "serializable"
 
 
+def levels_of(yugabyte: bool, read_committed: bool) -> dict[str, tuple[str, bool, bool]]:
+    """What each level that can be asked for gives: a level, whether it keeps a snapshot, whether reads take locks.
+
+    YugabyteDB without its flag gives Snapshot for READ COMMITTED; its SERIALIZABLE keeps no
+    snapshot but reads the newest version under shared locks.
+    """
+    lowest = READ_COMMITTED if read_committed or not yugabyte else REPEATABLE_READ
+    effective = {
+        "read uncommitted": lowest,
+        READ_COMMITTED: lowest,
+        REPEATABLE_READ: REPEATABLE_READ,
+        SERIALIZABLE: SERIALIZABLE,
+    }
+    return {
+        level: (
+            gets,
+            gets == REPEATABLE_READ or (gets == SERIALIZABLE and not yugabyte),
+            gets == SERIALIZABLE and yugabyte,
+        )
+        for level, gets in effective.items()
+    }
+
+
 class Transaction:
     """One transaction.
 
-    `level` is what was asked for and what SHOW answers; `effective` is what it gets. `xid` is the place among
-    transactions by their first lock or write, 0 before. `undo` is the one log of what it did: (row, version
-    written, table) or (row, None, lock strength before).
+    `level` is what was asked for and what SHOW answers; `effective` is what it gets, and `levels_of` has the rest.
+    `xid` is the place among transactions by their first lock or write, 0 before. `undo` is the one log of what it
+    did: (row, version written, table) or (row, None, lock strength before).
     """
 
     __slots__ = (
@@ -32,6 +55,7 @@ class Transaction:
         "failed",
         "keeps_snapshot",
         "level",
+        "locks_reads",
         "now",
         "number",
         "predicates",
@@ -68,18 +92,9 @@ class Transaction:
         self.set_level(level)
 
     def set_level(self, level: str) -> None:
-        """Set the isolation level.
-
-        YugabyteDB without its flag gives Snapshot for READ COMMITTED; its SERIALIZABLE keeps no
-        snapshot but reads the newest version under shared locks.
-        """
+        """Set the isolation level."""
         self.level = level
-        effective = READ_COMMITTED if level == "read uncommitted" else level
-        if effective == READ_COMMITTED and self.engine.yugabyte and not self.engine.read_committed:
-            effective = REPEATABLE_READ
-        self.effective = effective
-        locking = effective == SERIALIZABLE and self.engine.yugabyte
-        self.keeps_snapshot = effective != READ_COMMITTED and not locking
+        self.effective, self.keeps_snapshot, self.locks_reads = self.engine.levels[level]
 
     def write(self, table: Table, row: Row, version: Version) -> None:
         """Put a version on top of the row; its lock is held already."""
