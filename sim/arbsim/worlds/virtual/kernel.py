@@ -53,31 +53,33 @@ class Raised:
 
 
 class Journey:
-    """What the network's weather is drawn for: an operation, and the ``step`` of its next draw.
+    """What the network's weather is drawn for: an operation, a part of the design (``salt``), the leg of its way.
 
-    Where steps begin says which part of the design it is; each leg of the way is one step further.
+    ``point`` is that of the next leg's draw; None before the first.
     """
 
-    __slots__ = ("operation", "step")
+    __slots__ = ("operation", "point", "salt")
 
-    def __init__(self, operation: int, step: int = 0) -> None:
+    def __init__(self, operation: int, salt: int = 0) -> None:
         self.operation = operation
-        self.step = step
+        self.salt = salt
+        self.point: int | None = None
 
 
 class Trace(Journey):
     """Which operation the running code works on: what OpenTelemetry calls the trace context.
 
-    The history attributes reads and effects to ``operation``. ``salt`` is the part of the design that runs.
-    ``reads`` holds, per store and account, the version that this code saw last: a write is based on it.
-    ``decided_on`` holds the version (with its cents and time) that it saw first: the decision is based on that.
+    The history attributes reads and effects to ``operation``. ``reads`` holds, per store and account, the version
+    that this code saw last: a write is based on it. ``decided_on`` holds the version (with its cents and time) that
+    it saw first: the decision is based on that.
     """
 
-    __slots__ = ("decided_on", "reads", "salt")
+    __slots__ = ("decided_on", "reads")
 
     def __init__(self, operation: int, salt: int = 0) -> None:
         self.operation = operation
-        self.salt = self.step = salt
+        self.salt = salt
+        self.point = None
         self.reads: dict[tuple[int, int], int] = {}
         self.decided_on: dict[tuple[int, int], tuple[int, int, int]] = {}
 

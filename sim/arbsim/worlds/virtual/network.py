@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from arbsim.worlds.virtual.draws import UNIT_BITS, Draws
+from arbsim.worlds.virtual.draws import STEP, UNIT_BITS, Draws, point
 from arbsim.worlds.virtual.kernel import Journey, Kernel
 
 
@@ -58,10 +58,10 @@ class Network:
 class Link:
     """The way from one region to another, for any number of connections. ``messages`` counts what was sent."""
 
-    __slots__ = ("_spread_ns", "_uniform", "base_ns", "messages", "wan")
+    __slots__ = ("_draws", "_spread_ns", "base_ns", "messages", "wan")
 
     def __init__(self, seed: int, source: str, target: str, round_trip_ns: int, jitter_ppm: int) -> None:
-        self._uniform = Draws(seed, f"network/{source}/{target}").uniform
+        self._draws = Draws(seed, f"network/{source}/{target}")
         self.messages = 0
         self.wan = source != target
         self.base_ns = round_trip_ns // 2
@@ -75,9 +75,11 @@ class Link:
         self.messages += legs
         if not self.wan:
             return legs * self.base_ns
-        step = journey.step
-        journey.step = step + 1
-        return legs * (self.base_ns + (self._spread_ns * self._uniform(journey.operation, step) >> UNIT_BITS))
+        at = journey.point
+        if at is None:
+            at = point(journey.operation, journey.salt)
+        journey.point = at + STEP
+        return legs * (self.base_ns + (self._spread_ns * self._draws.at(at) >> UNIT_BITS))
 
     def single_ns(self, operation: int, step: int) -> int:
         """Count one message, whose journey has no other leg, and return how long it takes."""
@@ -86,7 +88,7 @@ class Link:
 
     def delay_for_ns(self, subject: int, step: int) -> int:
         """Return the delay that belongs to a subject and step, without counting a message."""
-        return self.base_ns + (self._spread_ns * self._uniform(subject, step) >> UNIT_BITS)
+        return self.base_ns + (self._spread_ns * self._draws.uniform(subject, step) >> UNIT_BITS)
 
 
 class Channel:
