@@ -71,7 +71,7 @@ def main() -> None:
     figures["beside_salabim"] = peer(20_000 // share)
     print("sweeps", file=sys.stderr)
     figures["sweep"] = {
-        "parallel": parallel(100 if share == 1 else 40),
+        "parallel": parallel(600 if share == 1 else 300),
         "starting": starting(),
         "memory": memory(1_000_000 // share),
     }

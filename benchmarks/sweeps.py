@@ -1,7 +1,12 @@
-"""What a sweep costs: two workers over one, starting many points, and the memory of one long run."""
+"""What a sweep costs: two workers over one, starting many points, and the memory of one long run.
+
+``python -m benchmarks.sweeps 300`` measures the first alone, with so many replications of each point.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
 import resource
 import subprocess
@@ -46,30 +51,43 @@ def plan_of(operations: int, designs: str, vary: str, replications: int) -> Plan
     return make_plan(parse_scenario(Source("sweep", text), folder=ROOT))
 
 
-def parallel(replications: int) -> dict[str, float]:
-    """Wall time of the same sweep with one process, over that with two, and with two workers of a Dask cluster.
+def parallel(replications: int) -> dict[str, Any]:
+    """Wall time of one sweep by one process over that by two, and the same for workers of a local Dask cluster.
 
-    Starting the workers counts, so a short sweep shows little else: the time that a Dask cluster takes to start and
-    to stop stands beside it. Means something only where two cores are free.
+    Each pays what a user pays: from the call to the document, its workers' start and end included. A short sweep shows
+    little else, so this one takes a minute or more, and what starting costs stands beside it. Two workers of Dask are
+    held against one of Dask, and against the one process that needs no Dask. It means something only where two cores
+    are free: the load of the minute before says whether they were.
     """
     vary = "kafka.mirror_lag: [5 ms, 50 ms, 100 ms, 200 ms]"
     plan = plan_of(200, "bus/regional-deltas, db/atomic-update", vary, replications)
     operations = sum(point.operations for point in plan.points) * replications * len(plan.designs)
-    one, one_cpu = cost_s(plan, lambda: LocalProcesses(1))
-    two, two_cpu = cost_s(plan, lambda: LocalProcesses(2))
-    dask, dask_cpu = cost_s(plan, lambda: connect(LOCAL, 2))
-    begun = time.perf_counter()
-    connect(LOCAL, 2).close()
-    idle = time.perf_counter() - begun
-    return {
-        "one_process_wall_s": round(one, 1),
-        "dask_starts_and_stops_wall_s": round(idle, 1),
-        "two_processes_times_one": round(one / two, 2),
-        "dask_two_workers_times_one": round(one / dask, 2),
-        "cpu_us_per_operation_one_process": round(1e6 * one_cpu / operations, 1),
-        "cpu_us_per_operation_two_processes": round(1e6 * two_cpu / operations, 1),
-        "cpu_us_per_operation_dask": round(1e6 * dask_cpu / operations, 1),
+    load = os.getloadavg()[0]
+    ways: dict[str, Callable[[], Workers]] = {
+        "one_process": lambda: LocalProcesses(1),
+        "two_processes": lambda: LocalProcesses(2),
+        "dask_one_worker": lambda: connect(LOCAL, 1),
+        "dask_two_workers": lambda: connect(LOCAL, 2),
     }
+    cost = {name: cost_s(plan, workers) for name, workers in ways.items()}
+    wall = {name: seconds for name, (seconds, _) in cost.items()}
+    return {
+        "operations": operations,
+        "load_before": load,
+        "wall_s": {name: round(seconds, 1) for name, seconds in wall.items()},
+        "two_processes_times_one": round(wall["one_process"] / wall["two_processes"], 2),
+        "dask_two_workers_times_one": round(wall["dask_one_worker"] / wall["dask_two_workers"], 2),
+        "dask_two_workers_times_one_process": round(wall["one_process"] / wall["dask_two_workers"], 2),
+        "dask_two_workers_start_and_stop_s": _idle_s(2),
+        "cpu_us_per_operation": {name: round(1e6 * cpu / operations, 1) for name, (_, cpu) in cost.items()},
+    }
+
+
+def _idle_s(workers: int) -> float:
+    """Seconds in which a local Dask cluster starts and stops, with nothing to do between."""
+    begun = time.perf_counter()
+    connect(LOCAL, workers).close()
+    return round(time.perf_counter() - begun, 1)
 
 
 def cost_s(plan: Plan, workers: Callable[[], Workers]) -> tuple[float, float]:
@@ -132,3 +150,8 @@ def memory(operations: int) -> dict[str, float]:
         [sys.executable, "-c", script], input=work, cwd=ROOT, check=True, capture_output=True
     )
     return {"operations": operations, "peak_mib": round(int(done.stdout) / 1024)}
+
+
+# The processes of a sweep import this module again.
+if __name__ == "__main__":
+    print(json.dumps(parallel(int(sys.argv[1])), indent=2))

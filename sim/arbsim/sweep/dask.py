@@ -20,6 +20,10 @@ CONNECT_S = 10
 WORKERS_S = 30
 """How long the first worker may take to be there."""
 
+QUIET = {"distributed.worker.profile.enabled": False, "distributed.admin.tick.interval": "1s"}
+"""How a local cluster is told not to look at its workers' stacks a hundred times a second, and not to see fifty times
+whether its own loops are late: that takes a worker a sixteenth of its time, and nobody is there to read it."""
+
 
 class DaskCluster:
     """Workers of a cluster, through ``distributed.Client.get_executor()``."""
@@ -96,16 +100,19 @@ def _client(dask: Any, where: Any, address: str) -> Any:
 
 def _start_local(dask: Any, workers: int) -> Any:
     """Start a cluster of processes of this machine, which leave Ctrl-C to their parent."""
+    from dask import config
+
     theirs = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        # Loopback only; any free port for its HTTP server, so that two sweeps do not meet.
-        return dask.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            silence_logs="CRITICAL",
-        )
+        with config.set(QUIET):
+            # Loopback only; any free port for its HTTP server, so that two sweeps do not meet.
+            return dask.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                silence_logs="CRITICAL",
+            )
     finally:
         signal.signal(signal.SIGINT, theirs)
 
