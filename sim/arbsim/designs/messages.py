@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from decimal import Decimal
 from typing import Any
+
+from pydantic_core import from_json, to_json
 
 from arbsim.model import Accepted, Kind, Operation, Outcome, Rejected, to_cents
 
 COMMANDS = "commands"
 REPLIES = "replies"
-
-_dump = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
-_decoder = json.JSONDecoder()
 
 
 def key_of(number: int) -> bytes:
@@ -23,12 +21,12 @@ def key_of(number: int) -> bytes:
 
 def pack(message: dict[str, Any]) -> bytes:
     """Encode a message."""
-    return _dump(message).encode()
+    return to_json(message)
 
 
 def unpack(value: bytes) -> dict[str, Any]:
     """Decode a message."""
-    return _decoder.raw_decode(value.decode())[0]  # type: ignore[no-any-return]
+    return from_json(value)  # type: ignore[no-any-return]
 
 
 def command(op: Operation) -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
 
 from arbsim.worlds.virtual.kernel import Future, Kernel
 
@@ -48,6 +49,6 @@ class Replies:
                     self._kernel.touch(self._mark, operation_id)
                     waiter = self._waiting.get(operation_id)
                     if waiter is not None:
-                        waiter.set(json.loads(record.value))
+                        waiter.set(from_json(record.value))
                     elif is_ours(operation_id):
-                        self._early[operation_id] = json.loads(record.value)
+                        self._early[operation_id] = from_json(record.value)
