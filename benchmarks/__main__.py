@@ -43,7 +43,14 @@ def main() -> None:
     figures["kernel_times_bare_simpy"] = kernel_over_bare(1_000_000 // share, 30)
     figures["where_time_goes"] = {
         name: where_time_goes(name, 10_000 // share)
-        for name in ("db/atomic-update", "bus/single-writer", "bus/regional-deltas")
+        for name in (
+            "db/atomic-update",
+            "db/select-for-update",
+            "db/active-active",
+            "bus/regional-deltas",
+            "bus/single-writer",
+            "bus/log-fold",
+        )
     }
     print("flatness", file=sys.stderr)
     figures["flatness"] = flatness("db/atomic-update", 10_000, 1_000_000 // share)
