@@ -84,7 +84,7 @@ def test_what_is_too_much_for_a_limit_is_told_with_an_estimate_and_what_would_fi
     assert re.search(
         r"at most about [1-9]\d?\.\d\d% of it was done: all of it takes an estimated \d+ runs", shown
     )
-    assert "3 operations would have taken 26 runs: --operations 3" in shown
+    assert "3 operations would have taken 28 runs: --operations 3" in shown
 
 
 def test_an_order_that_is_not_as_declared_breaks_the_expectation(trap: Path) -> None:

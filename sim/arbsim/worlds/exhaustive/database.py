@@ -3,8 +3,7 @@
 Three objects stand for one database. Every other step of the database is so coarse that only plain reads are
 independent of each other and of what is not committed yet:
 
-- ``commits``: the order of commits. A snapshot reads it, a commit with changes writes it. An UPDATE that finds no row
-  has done no more than read.
+- ``commits``: the order of commits. A snapshot reads it, a commit with changes writes it.
 - ``locks``: row locks, their queues, the wait-for graph, and what Serializable Snapshot Isolation remembers. Whatever
   locks, writes, waits, ends a wait or looks for deadlocks writes it.
 Where a deadlock would make YugabyteDB start a statement again, the run is left to another (:meth:`SharedSession.park`).
@@ -26,7 +25,7 @@ from arbsim.worlds.virtual.sql.engine import Engine, Session, Waiting
 from arbsim.worlds.virtual.sql.errors import DEADLOCK, Restart, SqlError
 from arbsim.worlds.virtual.sql.locks import Sleep, Waiter, cycle_through
 from arbsim.worlds.virtual.sql.parsing import Begin, End, Query, parse
-from arbsim.worlds.virtual.sql.plans import DeletePlan, SelectPlan, UpdatePlan
+from arbsim.worlds.virtual.sql.plans import SelectPlan
 from arbsim.worlds.virtual.sql.results import Result
 from arbsim.worlds.virtual.sql.storage import Values, Version
 from arbsim.worlds.virtual.sql.transactions import SERIALIZABLE, Transaction
@@ -152,10 +151,9 @@ class SharedSession(Session):
         """Run a text, and say what it touched."""
         tx = self.tx
         held = tx is not None and bool(tx.undo or tx.predicates or tx.ssi is not None or tx.waiters)
-        wrote = tx is not None and (tx.ssi is not None or any(version for _, version, _ in tx.undo))
         outcome = super().execute(sql, args, hold=hold)
         self._look_for_times(sql)
-        self._tell(sql, tx, held, wrote, outcome)
+        self._tell(sql, tx, held, outcome)
         return outcome
 
     def resume(self) -> None:
@@ -176,19 +174,19 @@ class SharedSession(Session):
             if lets_time_decide(sql, self.engine):
                 learned.sql_time_decides = self.engine.kernel.learned_more = True
 
-    def _tell(self, sql: str, before: Transaction | None, held: bool, wrote: bool, outcome: object) -> None:
+    def _tell(self, sql: str, before: Transaction | None, held: bool, outcome: object) -> None:
         engine, kernel = self.engine, self.engine.kernel
         statements = parse(sql)
         parsed = statements[0].parsed if len(statements) == 1 else None
         if isinstance(parsed, Begin):
             engine.touch_starts()
         elif isinstance(parsed, End):
-            if wrote and parsed.commit:
+            if held and parsed.commit:
                 engine.touch_all()
             elif held:
                 engine.touch_locks()
         elif isinstance(parsed, Query) and parsed.node.key not in ("create", "drop"):
-            if isinstance(outcome, Result) and self._only_reads(statements[0], before, outcome):
+            if isinstance(outcome, Result) and self._only_reads(statements[0], before):
                 kernel.touch(engine.commits, write=False)
                 return
             engine.touch_locks()
@@ -197,17 +195,12 @@ class SharedSession(Session):
         else:
             engine.touch_all()
 
-    def _only_reads(self, text: Any, before: Transaction | None, result: Result) -> bool:
-        """Whether a statement looked at what is committed, or its own, and left nothing behind.
-
-        An UPDATE does so that found no row to write: it comes to a lock only after that.
-        """
-        if before is not None and (before.effective == SERIALIZABLE or before.failed):
-            return False
+    def _only_reads(self, text: Any, before: Transaction | None) -> bool:
+        """Whether a statement looks at what is committed, or its own, and leaves nothing behind."""
         plan = self.engine.plan(text)
-        if isinstance(plan, SelectPlan):
-            return not plan.lock
-        return isinstance(plan, UpdatePlan | DeletePlan) and not result.rowcount and not result.work.waited
+        if not isinstance(plan, SelectPlan) or plan.lock:
+            return False
+        return before is None or (before.effective != SERIALIZABLE and not before.failed)
 
 
 class ChoiceUniverse(Universe):
