@@ -87,9 +87,9 @@ def test_two_that_begin_meet_only_where_somebody_goes_by_which_was_first() -> No
     begins_and_queues: list[Instruction] = [("b", 0), ("q", 0)]
     orders, classes = outcomes_and_orders([begins_and_queues, begins_and_queues])
     assert (sum(orders.values()), classes) == (6, 4)
-    orders, classes = outcomes_and_orders([begins_and_queues, [("b", 0), ("q", 1)]])
+    orders, classes = outcomes_and_orders([begins_and_queues, [("b", 0), ("w", 1)]])
     assert (sum(orders.values()), classes) == (6, 1)
-    orders, classes = outcomes_and_orders([*[begins_and_queues] * 2, [("b", 0), ("q", 1)]])
+    orders, classes = outcomes_and_orders([*[begins_and_queues] * 2, [("b", 0), ("w", 1)]])
     assert (sum(orders.values()), classes) == (90, 4)
 
 
@@ -102,6 +102,12 @@ def test_who_was_first_is_decided_only_where_nothing_else_orders_the_two() -> No
 def test_what_three_in_a_queue_were_found_to_be_stays_so_in_the_next_one() -> None:
     one: list[Instruction] = [("b", 0), ("q", 0), ("q", 1)]
     compare_with_plain([one, one, [("b", 0), ("q", 1)]], [0, 1, 2])
+
+
+def test_who_has_nothing_to_ask_any_more_could_have_asked_before() -> None:
+    """The third stands behind the second, unless the first has let that out; only there it asks."""
+    programs: Programs = [[("s", 3), ("o", 1)], [("q", 1), ("q", 0)], [("q", 1)], [("q", 0)]]
+    compare_with_plain(programs, [0, 1, 2])
 
 
 def compare_with_plain(programs: Programs, begins: list[int]) -> None:

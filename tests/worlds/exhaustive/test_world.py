@@ -20,10 +20,12 @@ from arbsim.designs.shared_table import SharedTable
 from arbsim.designs.single_writer import SingleWriter
 from arbsim.model import Accepted, Fate, Operation, Outcome, Workload
 from arbsim.worlds.api import Design, Region
+from arbsim.worlds.exhaustive.database import SharedEngine
 from arbsim.worlds.exhaustive.kernel import Learned
 from arbsim.worlds.exhaustive.steps import Step
 from arbsim.worlds.exhaustive.world import ChoiceWorld
-from arbsim.worlds.virtual.settings import Settings
+from arbsim.worlds.virtual.settings import DatabaseSettings, Settings
+from arbsim.worlds.virtual.sql.engine import Engine
 from tests.worlds.exhaustive.support import (
     DIALECTS,
     POSTGRES,
@@ -102,6 +104,27 @@ def test_a_transaction_begins_at_a_step_where_who_began_first_decides() -> None:
     yugabyte, postgres = (search(AtomicUpdate(), THREE, one, reduced=True) for one in (YUGABYTE, POSTGRES))
     assert yugabyte.keys() == postgres.keys()
     assert yugabyte.total() > postgres.total()
+
+
+def test_whoever_comes_to_the_locks_may_ask_who_began_first() -> None:
+    engines: list[SharedEngine] = []
+
+    class Kept(ChoiceWorld):
+        def _build_engine(self, database: DatabaseSettings) -> Engine:
+            engine = super()._build_engine(database)
+            assert isinstance(engine, SharedEngine)
+            engines.append(engine)
+            return engine
+
+    learned = Learned()
+    driver, rng = Driver(SelectForUpdate(), THREE, YUGABYTE, Kept, learned), random.Random(2)
+    asking = 0
+    for _ in range(20):
+        steps = driver.random(rng).steps
+        asked, locks = learned.names.of("asked"), engines[-1].locks
+        asking += any(step.compared for step in steps)
+        assert [asked in step.writes for step in steps] == [locks in step.writes for step in steps]
+    assert asking > 5
 
 
 class Sleeps(Probe):

@@ -68,7 +68,8 @@ class Toy:
         elif what == "b":
             self.begun.setdefault(program, self.taken)
         elif what == "q":
-            writes |= self._queue(program, which)
+            self._queue(program, which)
+            writes |= {which, ASKED}
         elif what == "o":
             queue = self.queues.get(which)
             self.seen.setdefault(program, []).append(queue.pop(0) if queue else -1)
@@ -79,17 +80,15 @@ class Toy:
         after = () if maker is None else (maker,)
         return Step(name, frozenset(reads), frozenset(writes), after, compared, given)
 
-    def _queue(self, program: int, which: int) -> set[int]:
-        """Stand in a queue; return what that touches."""
+    def _queue(self, program: int, which: int) -> None:
         begun, queue = self.begun, self.queues.setdefault(which, [])
         begun.setdefault(program, self.taken)
         if program in queue:
-            return {which}
+            return
         place = len(queue)
         while place and self.comparisons.came_first(begun[program], begun[queue[place - 1]]):
             place -= 1
         queue.insert(place, program)
-        return {which, ASKED} if len(queue) > 1 else {which}
 
     def finish(self) -> Outcome:
         finals = tuple(self.values.get(v, 0) for v in range(4))

@@ -6,8 +6,9 @@ do not meet, and it is the later step that decides, of those that nothing else o
 been taken so. Whatever it decides there are orders for it, because it never decides against what is known.
 
 What is known is the same in every order that a run stands for, if two things hold: the step that asks comes after both
-that it asks about; and whatever was asked before it comes before it. The first is for the models to see to, the second
-is so because all that ask touch one object (:meth:`ChoiceKernel.came_first`).
+that it asks about; and whatever was asked before it comes before it. The first is for the models to see to. For the
+second all that may ask touch one object (:meth:`ChoiceKernel.may_ask`), and do so whether they ask or not: the search
+would miss a race of two steps of which one touches something only as long as a third has not been taken.
 """
 
 from __future__ import annotations

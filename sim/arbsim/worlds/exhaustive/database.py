@@ -60,6 +60,7 @@ class SharedEngine(Engine):
         places = self._begun[one], self._begun[other]
         if min(places) < 0 or places[0] == places[1]:
             return super().began_before(one, other)
+        self.touch_locks()
         return self.kernel.came_first(*places)
 
     def detect_deadlock(self, waiting: Waiting, begun: Sleep | None = None) -> bool:
@@ -102,12 +103,18 @@ class SharedEngine(Engine):
         """Note that locks, waits or uncommitted versions change, on the grounds of what is committed."""
         self.kernel.touch(self.locks)
         self.kernel.touch(self.commits, write=False)
+        self._may_compare()
 
     def touch_all(self) -> None:
         """Note that anything may change."""
-        self.kernel.touch(self.locks)
+        self.touch_locks()
         self.kernel.touch(self.commits)
         self.touch_starts()
+
+    def _may_compare(self) -> None:
+        """Whoever comes to the locks may go by which of two transactions began first."""
+        if self.kernel.learned.starts_decide:
+            self.kernel.may_ask()
 
 
 class _Parked(Exception):

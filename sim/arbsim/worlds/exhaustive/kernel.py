@@ -170,10 +170,13 @@ class ChoiceKernel(Kernel):
     def came_first(self, one: int, other: int) -> bool:
         """Whether the step at one place came before that at another; the step that is being taken goes by it.
 
-        It must come after both in every order.
+        It must come after both in every order, and say that it may ask (:meth:`may_ask`) whether it does or not.
         """
-        self.touch(self._asked)
         return self.comparisons.came_first(one, other)
+
+    def may_ask(self) -> None:
+        """Note that the step that is being taken may go by which of two steps came first."""
+        self.touch(self._asked)
 
     # -- the clock -------------------------------------------------------------------------------------
 
