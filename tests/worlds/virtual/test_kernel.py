@@ -233,6 +233,42 @@ def test_in_one_instant_comes_what_is_urgent_then_what_was_to_come_then_what_is_
     assert order == ["begun now", "was to come", "set now"]
 
 
+def test_calls_and_sleeps_that_end_together_come_in_the_order_in_which_they_were_made() -> None:
+    kernel = Kernel()
+    order: list[tuple[str, int]] = []
+
+    async def sleeps() -> None:
+        await kernel.sleep_ns(5)
+        order.append(("slept", kernel.now_ns))
+
+    def called(what: str) -> None:
+        order.append((what, kernel.now_ns))
+
+    kernel.call_ns(5, lambda _: called("before"))
+    kernel.spawn(sleeps())
+    kernel.call_ns(0, lambda _: kernel.call_ns(5, lambda _: called("after")))
+    assert kernel.run_until_quiet(10)
+    assert order == [("before", 5), ("slept", 5), ("after", 5)]
+
+
+def test_a_run_is_quiet_when_the_last_call_was_made_though_idle_timers_are_left() -> None:
+    kernel = Kernel()
+    kernel.idle_ns(20)
+    kernel.call_ns(7, lambda _: None)
+    assert kernel.run_until_quiet(100)
+    assert kernel.now_ns == 7
+
+
+def test_a_call_beyond_the_horizon_is_still_to_come() -> None:
+    kernel = Kernel()
+    calls: list[int] = []
+    kernel.call_ns(30, lambda _: calls.append(kernel.now_ns))
+    assert not kernel.run_until_quiet(20)
+    assert calls == []
+    assert kernel.run_until_quiet(40)
+    assert calls == [30]
+
+
 def test_a_future_takes_one_value() -> None:
     future = Kernel().future()
     future.set(1)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbsim.worlds.virtual.draws import UNIT_BITS, Draws
+from arbsim.worlds.virtual.draws import STEP, UNIT_BITS, Draws, point
 from arbsim.worlds.virtual.kernel import Kernel, Trace
 from arbsim.worlds.virtual.network import Channel, Network
 
@@ -58,6 +58,12 @@ def test_draws_are_uniform_enough() -> None:
         buckets[draws.uniform(operation, 0) * 10 >> UNIT_BITS] += 1
     # Chi squared with 9 degrees of freedom stays below 27.9 in 999 of 1,000 cases.
     assert sum((count - 1000) ** 2 for count in buckets) / 1000 < 27.9
+
+
+@given(st.integers(0, 2**40), st.integers(0, 2**48), st.integers(0, 50))
+def test_going_on_from_a_point_draws_what_its_step_draws(subject: int, step: int, legs: int) -> None:
+    draws = Draws(42, "network/east/west")
+    assert draws.at(point(subject, step) + legs * STEP) == draws.uniform(subject, step + legs)
 
 
 def test_another_seed_gives_other_weather() -> None:
