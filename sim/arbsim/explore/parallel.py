@@ -7,16 +7,16 @@ import signal
 import sys
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import ClassVar
 
-from arbsim.explore.search import Explored, Stop, Task, merge, take_in
+from arbsim.explore.search import Explored, LookBack, Stop, Task, merge, take_in
 from arbsim.history import History
 from arbsim.worlds.exhaustive.parts import Left, Part, Tree
 from arbsim.worlds.exhaustive.search import NotRepeatable, Progress, Search
-from arbsim.worlds.exhaustive.steps import Choice
+from arbsim.worlds.exhaustive.steps import Choice, Footprint
 
 RUNS_AT_A_TIME = 40
 """A part is left after so many runs; what is left over is shared out again."""
@@ -24,12 +24,17 @@ RUNS_AT_A_TIME = 40
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What came of a part. ``failed``: the choices of a run that raised something; then the rest is void."""
+    """What came of a part. ``failed``: the choices of a run that raised something; then the rest is void.
+
+    ``seen``: footprints of steps that are new, or grew; ``grew`` says whether one did.
+    """
 
     explored: Explored
     progress: Progress
     left: Left | None
     failed: tuple[Choice, ...] = ()
+    seen: dict[int, Footprint] = field(default_factory=dict)
+    grew: bool = False
 
 
 class _Worker:
@@ -57,7 +62,8 @@ class _Worker:
                     break
         except Exception:
             return _Done(explored, progress, None, search.way)
-        return _Done(explored, progress, Left(search.first_step, search.left(), list(search.reversals)))
+        left = Left(search.first_step, search.left(), list(search.reversals))
+        return _Done(explored, progress, left, (), task.footprints.news(), task.footprints.grew)
 
 
 def can_share() -> bool:
@@ -66,13 +72,21 @@ def can_share() -> bool:
 
 
 def share(
-    task: Task, search: Search[History], explored: Explored, progress: Progress, workers: int, stop: Stop
+    task: Task,
+    search: Search[History],
+    explored: Explored,
+    progress: Progress,
+    workers: int,
+    stop: Stop,
+    look_back: LookBack,
 ) -> None:
     """Go on with a search in several processes, until it is done or is to be stopped.
 
-    Raises LearnedMore where a run showed more of the design, which the task's own knowledge then says.
+    Raises LearnedMore where a run showed more of the design, which the task's own knowledge then says. It also ends
+    where footprints grew, and ``look_back`` says that it is time to begin anew.
     """
     tree = Tree(task.reduced, search.left())
+    task.footprints.news()  # everybody knows them
     with ProcessPoolExecutor(workers, get_context("fork"), _Worker.begin, (task,)) as pool:
         under_way: dict[Future[_Done], Part] = {}
         try:
@@ -93,13 +107,15 @@ def share(
                         next(task.search(result.failed).runs())
                         raise NotRepeatable
                     tree.add(part, result.left)
+                    task.footprints.take_in(result.seen)
+                    task.footprints.grew |= result.grew
                     merge(explored, result.explored)
                     progress.runs += result.progress.runs
                     progress.redundant += result.progress.redundant
                     progress.steps += result.progress.steps
                     progress.share_done = tree.share_done
                     explored.stopped = explored.stopped or stop(progress)
-                if explored.stopped is not None:
+                if explored.stopped is not None or look_back.is_void(progress):
                     return
         finally:
             pool.shutdown(cancel_futures=True)

@@ -15,7 +15,7 @@ from arbsim.worlds.api import Design
 from arbsim.worlds.exhaustive.kernel import Learned, LearnedMore
 from arbsim.worlds.exhaustive.orders import MOST_CUTS, count_orders, least_changes
 from arbsim.worlds.exhaustive.search import Finished, NotRepeatable, Progress, Search
-from arbsim.worlds.exhaustive.steps import Choice, Step
+from arbsim.worlds.exhaustive.steps import Choice, Footprints, Step
 from arbsim.worlds.exhaustive.world import ChoiceWorld
 from arbsim.worlds.virtual.settings import Settings
 
@@ -146,12 +146,15 @@ class Task:
     reduced: bool
     most_steps: int
     most_cuts: int
+    footprints: Footprints
 
     def search(
         self, path: tuple[Choice, ...] = (), sleeping: dict[Choice, Step] | None = None
     ) -> Search[History]:
         """A search, or the part of one that begins with some choices."""
-        return Search(self._start, self.reduced, self.most_steps, path, sleeping or {})
+        return Search(
+            self._start, self.reduced, self.most_steps, path, sleeping or {}, footprints=self.footprints
+        )
 
     def _start(self) -> ChoiceWorld:
         return ChoiceWorld(self.design, self.card, self.workload, self.settings, self.learned)
@@ -179,10 +182,11 @@ def explore_design(
     (KeyboardInterrupt) ends the search; what was covered so far is returned, and says so. What the design raises that
     is no outcome goes through: a bug in the design.
     """
-    task = Task(design, card, workload, settings, Learned(), reduced, most_steps, most_cuts)
+    task = Task(design, card, workload, settings, Learned(), reduced, most_steps, most_cuts, Footprints())
     while True:
         explored, progress = task.explored(), Progress()
         known = task.learned.copy()
+        task.footprints.grew = False
         try:
             _go(task, explored, progress, workers, stop)
         except LearnedMore:
@@ -202,6 +206,7 @@ def _go(task: Task, explored: Explored, progress: Progress, workers: int, stop: 
     search = task.search()
     search.progress = progress
     first: tuple[Finished[History], Outcome] | None = None
+    look_back = LookBack(task.footprints)
     for run in search.runs():
         outcome = take_in(task, explored, run)
         if first is None and run is not None and outcome is not None:
@@ -209,14 +214,14 @@ def _go(task: Task, explored: Explored, progress: Progress, workers: int, stop: 
         if run is not None and progress.runs == LOOK:
             _look_around(search)
         explored.stopped = explored.stopped or stop(progress)
-        if explored.stopped is not None:
+        if explored.stopped is not None or look_back.is_void(progress):
             break
         if workers > 1 and progress.runs + progress.redundant == ALONE:
             # Small searches do without processes, and without importing what makes them.
             from arbsim.explore.parallel import can_share, share
 
             if can_share():
-                share(task, search, explored, progress, workers, stop)
+                share(task, search, explored, progress, workers, stop, look_back)
                 break
     if explored.stopped is None and explored.cut:
         explored.stopped = "steps"
@@ -226,6 +231,24 @@ def _go(task: Task, explored: Explored, progress: Progress, workers: int, stop: 
         assert again.result is not None
         if again.steps != run.steps or outcome_of(again.result, short_audit(again.result)) != outcome:
             raise NotRepeatable
+    if task.footprints.grew and explored.stopped in (None, "steps"):
+        raise LearnedMore
+
+
+@dataclass(slots=True)
+class LookBack:
+    """When to begin a search anew where footprints grew: not at once, for more may come, nor when all is done."""
+
+    footprints: Footprints
+    at: int = LOOK
+
+    def is_void(self, progress: Progress) -> bool:
+        """Whether to begin anew; looks when there are twice as many runs as last time."""
+        runs = progress.runs + progress.redundant
+        if runs < self.at:
+            return False
+        self.at = 2 * runs
+        return self.footprints.grew
 
 
 def _play_shortest(task: Task, explored: Explored) -> None:

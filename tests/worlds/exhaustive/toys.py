@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from arbsim.worlds.exhaustive.comparisons import Comparisons
-from arbsim.worlds.exhaustive.steps import Names, Precedes, Step
+from arbsim.worlds.exhaustive.search import Finished, Search
+from arbsim.worlds.exhaustive.steps import Footprints, Names, Precedes, Step
 
 Instruction = tuple[str, int]
-"""("w", v): write a value of one's own to v. ("r", v): read v. ("i", v): add what was read to v. ("s", p): start
-program p beside the others. ("l", 0): touch nothing. ("b", 0): begin, which touches nothing either. ("q", v): stand in
-the queue at v, in the order in which programs began; who has not begun does so now. ("o", v): let the first out."""
+"""What a step does.
+
+("w", v): write a value of one's own to v. ("c", v): claim v, and write to 3 as well where nobody has written v.
+("r", v): read v. ("i", v): add what was read to v. ("s", p): start program p beside the others. ("l", 0): touch
+nothing. ("b", 0): begin, which touches nothing either. ("q", v): stand in the queue at v, in the order in which
+programs began; who has not begun does so now. ("o", v): let the first out.
+"""
 
 ASKED = 1_000
 """The object of all that was compared."""
@@ -57,6 +62,10 @@ class Toy:
         if what == "w":
             self.values[which] = 10 * program + at + 1
             writes.add(which)
+        elif what == "c":
+            for variable in (which,) if self.values.get(which) else (which, 3):
+                self.values[variable] = 10 * program + at + 1
+                writes.add(variable)
         elif what == "r":
             self.seen.setdefault(program, []).append(self.values.get(which, 0))
             reads.add(which)
@@ -97,6 +106,16 @@ class Toy:
             *(tuple(queue) for _, queue in sorted(self.queues.items())),
             *(tuple(self.seen.get(p, ())) for p in range(len(self.programs))),
         )
+
+
+def complete(search: Callable[[Footprints], Search[Outcome]]) -> list[Finished[Outcome]]:
+    """The runs of a search, which is begun anew as long as a step turns out to touch more than it was seen to."""
+    footprints = Footprints()
+    while True:
+        footprints.grew = False
+        runs = [run for run in search(footprints).runs() if run is not None]
+        if not footprints.grew:
+            return runs
 
 
 def predecessors(steps: Sequence[Step]) -> tuple[int, ...]:

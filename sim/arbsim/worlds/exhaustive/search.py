@@ -8,6 +8,10 @@ The reduced search is source-DPOR with sleep sets: Abdulla, Aronis, Jonsson and 
 order reduction", POPL 2014, algorithm 1; races are found as in Flanagan and Godefroid, POPL 2005. It runs at least
 one order of every class to its end, and no class twice.
 
+There a step touches one object. Here it touches many, and can touch less where another one came before it. Where such a
+step is the later one of a race, what it does in the reversed order is not known, so more is tried: see ``_taken``. What
+a step can touch is learned, so a search whose footprints grew must begin anew (:class:`Footprints`).
+
 Some steps meet only where a later one goes by their order (as in Aronis, Jonsson, Lang and Sagonas, "Optimal dynamic
 partial order reduction with observers", TACAS 2018). Here that is not a race to reverse, but a choice of that later
 step: it can be taken in as many ways as there are answers that some order gives. So its runs are tried with each of
@@ -21,7 +25,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Generic, TypeVar
 
-from arbsim.worlds.exhaustive.steps import Choice, Execution, Step
+from arbsim.worlds.exhaustive.steps import Choice, Execution, Footprints, Step
 
 R = TypeVar("R")
 
@@ -105,6 +109,7 @@ class Search(Generic[R]):
     path: tuple[Choice, ...] = ()
     sleeping: dict[Choice, Step] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
+    footprints: Footprints = field(default_factory=Footprints)
     reversals: dict[tuple[int, tuple[int, ...]], None] = field(default_factory=dict)
     _nodes: list[_Node] = field(default_factory=list)
 
@@ -166,7 +171,7 @@ class Search(Generic[R]):
             choices = execution.choices()
             if not choices:
                 break
-            execution.take(rng.choice(choices))
+            self.footprints.note(execution.take(rng.choice(choices)))
         execution.finish()
 
     def _run(self, nodes: list[_Node]) -> Finished[R] | None:
@@ -217,6 +222,7 @@ class Search(Generic[R]):
         nodes[place].step = step
         if not self.reduced:
             return
+        self.footprints.note(step)
         if step.choice[: len(nodes[place].chosen)] != nodes[place].chosen:
             raise NotRepeatable
         mask = 0
@@ -234,12 +240,15 @@ class Search(Generic[R]):
         nodes[place].before = mask
         if place < len(self.path) - 1:
             return  # whoever was there before has seen to it
+        # What goes along with a reversal, and before it, is known by what the step touches when it comes later. Where
+        # it could touch more that says nothing of the run in which it comes first: then all that can be done is tried.
+        anything = self.footprints.touches_less(step)
         for earlier in races:
-            possible = _reversal(nodes, earlier, place)
-            if earlier < len(self.path):
-                self.reversals[earlier, possible] = None
-            else:
-                add_one(nodes[earlier].to_try, possible)
+            for possible in _one_each(nodes[earlier]) if anything else [_reversal(nodes, earlier, place)]:
+                if earlier < len(self.path):
+                    self.reversals[earlier, possible] = None
+                else:
+                    add_one(nodes[earlier].to_try, possible)
 
     def _back_up(self, nodes: list[_Node]) -> bool:
         """Go back to the last node with something left to try, and choose it. False where there is none."""
@@ -265,6 +274,11 @@ def _finished(nodes: Sequence[_Node], result: R | None) -> Finished[R]:
         for first, second in step.compared:
             before[second] |= 1 << first
     return Finished(steps, result, tuple(before))
+
+
+def _one_each(node: _Node) -> list[tuple[int, ...]]:
+    """All choices of a node, each of which must be tried."""
+    return [(name,) for name in node.choices]
 
 
 def _reversal(nodes: list[_Node], earlier: int, later: int) -> tuple[int, ...]:

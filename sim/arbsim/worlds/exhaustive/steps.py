@@ -54,6 +54,55 @@ class Step:
         )
 
 
+Footprint = tuple[frozenset[int], frozenset[int]]
+"""The objects that a step reads, and those that it writes."""
+
+
+class Footprints:
+    """What each step was ever seen to touch, in whatever order. It only grows.
+
+    A step can touch less in one order than in another: what it reads first decides what it does next.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[int, Footprint] = {}
+        self._news: dict[int, None] = {}
+        self.grew = False
+        """Whether a step was seen to touch more than before. Then what was concluded from that before is void."""
+
+    def note(self, step: Step) -> None:
+        """Take in what a step touched."""
+        known = self._of.get(step.name)
+        if known is None:
+            self._of[step.name] = step.reads, step.writes
+            self._news[step.name] = None
+        elif not _covers(known, (step.reads, step.writes)):
+            self._of[step.name] = known[0] | step.reads, known[1] | step.writes
+            self._news[step.name] = None
+            self.grew = True
+
+    def touches_less(self, step: Step) -> bool:
+        """Whether a step touches less here than it did in some other order."""
+        return not _covers((step.reads, step.writes), self._of[step.name])
+
+    def news(self) -> dict[int, Footprint]:
+        """What was seen since this was asked last."""
+        news, self._news = self._news, {}
+        return {name: self._of[name] for name in news}
+
+    def take_in(self, news: dict[int, Footprint]) -> None:
+        """Add what another process has seen, which did not know what was seen here meanwhile."""
+        for name, seen in news.items():
+            known = self._of.get(name, seen)
+            self._of[name] = known[0] | seen[0], known[1] | seen[1]
+            self.grew |= known != seen
+
+
+def _covers(wide: Footprint, narrow: Footprint) -> bool:
+    """Whether whatever meets the second footprint meets the first as well."""
+    return narrow[1] <= wide[1] and narrow[0] <= wide[0] | wide[1]
+
+
 class Execution(Protocol[Result_co]):
     """A run that is under way. Whoever drives it chooses the next step, again and again.
 
