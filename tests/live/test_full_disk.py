@@ -19,7 +19,7 @@ database: {dialect: postgres, leader: east, pool_size: 4}
 accounts: {1: 100000.00}
 workload:
   generate:
-    operations: 1000
+    operations: 100
     arrivals: {process: poisson, rate: 200/s}
     amounts: {from: 5.00, to: 40.00}
     mix: {deposit: 100 %}
@@ -28,14 +28,19 @@ designs: [db/atomic-update]
 
 DESIGN = """\
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from arbsim.designs.atomic_update import AtomicUpdate
+
+MUCH = "INSERT INTO much SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 100000)"
 
 
 @dataclass(frozen=True)
 class FillsTheDisk(AtomicUpdate):
     name = "fills-the-disk"
+
+    def resources(self):
+        return replace(super().resources(), tables=("CREATE TABLE much (it TEXT NOT NULL)",))
 
     async def decide(self, op, region):
         if op.id == 50:
@@ -45,6 +50,7 @@ class FillsTheDisk(AtomicUpdate):
                         pass
             except OSError:
                 pass
+            await region.database.execute(MUCH)
         return await super().decide(op, region)
 """
 
@@ -84,5 +90,5 @@ def test_a_full_disk_ends_a_run_with_the_server_named_what_was_judged_kept_and_n
     assert ended.stdout == "ended with 4\nleft: ballast\n"
     report = (tmp_path / "reports" / "full_live" / "report.md").read_text("utf-8")
     assert re.search(
-        r"DiskFullError .*Of its 1000 operations: \d+ accepted, 0 rejected, 0 failed, \d+ unknown", report
+        r"DiskFullError .*Of its 100 operations: \d+ accepted, 0 rejected, 0 failed, \d+ unknown", report
     )
