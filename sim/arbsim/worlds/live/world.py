@@ -181,6 +181,7 @@ class _LiveWorld:
 
         What a client's task ends with that is no outcome ends the run at once: it is a bug.
         """
+        late = asyncio.create_task(callers.give_up())
         try:
             async with asyncio.TaskGroup() as tasks:
                 for kill in self._kills:
@@ -194,6 +195,8 @@ class _LiveWorld:
             self._history.notes.append(INTERRUPTED)
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
+        finally:
+            late.cancel()
 
     async def _until(self, at_ns: int) -> None:
         """Wait for a time of the run."""
