@@ -61,8 +61,9 @@ def test_a_full_disk_ends_a_run_with_the_server_named_what_was_judged_kept_and_n
     skip_without_postgres()
     disk = tmp_path / "disk"
     disk.mkdir()
-    for part in (tmp_path, *tmp_path.parents[:2]):
-        part.chmod(0o755)  # PostgreSQL, which does not run as root, must come through
+    for part in (tmp_path, *tmp_path.parents):  # PostgreSQL, which does not run as root, must come through
+        if not part.stat().st_mode & 0o001:
+            part.chmod(0o755)
     (tmp_path / "full.yaml").write_text(SCENARIO, encoding="utf-8")
     (tmp_path / "full.py").write_text(DESIGN, encoding="utf-8")
     mount = 'mount -t tmpfs -o size=100m,mode=1777 arbsim-test "$1"'
