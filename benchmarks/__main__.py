@@ -69,7 +69,7 @@ def main() -> None:
         "plain": plain_speed(4_000 // share),
         "two_operations": {name: reduction(f"bus/{name}", 2) for name in bus},
         "three_operations": {name: reduction(f"bus/{name}", 3) for name in bus},
-        "by_two_processes": shared("bus/shared-table-atomic", 3),
+        "by_two_processes": shared("bus/regional-snapshots", 3),
         "four_operations": {
             name: reduction(f"bus/{name}", 4) for name in ("single-writer", "regional-deltas")
         },
