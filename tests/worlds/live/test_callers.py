@@ -53,5 +53,21 @@ def test_who_waits_too_long_has_an_unknown_outcome(monkeypatch: pytest.MonkeyPat
     assert answers(give_up=True) == [(1, ("accepted", None, "")), (2, ("unknown", None, "no answer in 0 s"))]
 
 
+class RunsOutOfTime:
+    """Sets itself a timeout, and forgets that it can expire."""
+
+    async def decide(self, op: Operation, region: Any) -> Outcome:
+        async with asyncio.timeout(0):
+            await asyncio.get_running_loop().create_future()
+        return Accepted()
+
+
+def test_a_timeout_that_a_design_does_not_handle_is_its_bug_and_no_outcome() -> None:
+    plan = SimpleNamespace(design=RunsOutOfTime(), workload=())
+    clients = Callers(cast(Plan, plan), Log(), {"east": cast(Any, None)})
+    with pytest.raises(TimeoutError):
+        asyncio.run(clients.call(Operation(1, 0, "east", Kind.DEPOSIT, 1, 1)))
+
+
 def test_who_is_interrupted_was_not_given_up() -> None:
     assert answers(give_up=False) == [(1, ("accepted", None, "")), (2, ("unknown", None, "interrupted"))]
