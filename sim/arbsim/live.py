@@ -27,7 +27,7 @@ from arbsim.runner import DesignFailed, Judged, Run, card_of, designs_failing, f
 from arbsim.scenario import Scenario
 from arbsim.worlds.api import Design, Resources
 from arbsim.worlds.live.change_stream import Delivered
-from arbsim.worlds.live.database import SERVER_FAULTS, YUGABYTE, DatabaseServer, told
+from arbsim.worlds.live.database import YUGABYTE, DatabaseServer
 from arbsim.worlds.live.java import JavaMissing, fetch
 from arbsim.worlds.live.local import local_stack, train
 from arbsim.worlds.live.own import OwnServers, own_stack
@@ -239,8 +239,6 @@ def _played(
         raise
     except Exception as error:
         stack.servers.ask()  # what a server's end looks like to a client is no fault of the design
-        if isinstance(error, SERVER_FAULTS):
-            raise ServerUnavailable(f"{stack.servers.database}: {told(error)}") from error
         raise DesignFailed(name, error) from error
 
 

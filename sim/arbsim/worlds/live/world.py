@@ -15,7 +15,7 @@ from arbsim.worlds.api import Design
 from arbsim.worlds.live.callers import Callers
 from arbsim.worlds.live.change_stream import Delivered, LiveStream
 from arbsim.worlds.live.connect import Delivery
-from arbsim.worlds.live.database import Change, Sandbox, told
+from arbsim.worlds.live.database import SERVER_FAULTS, Change, Sandbox, told
 from arbsim.worlds.live.endings import keep_quiet
 from arbsim.worlds.live.events import Event, Log, no_long_pause, now_ns
 from arbsim.worlds.live.premises import Plan, make_clients, make_sandbox, make_stream, make_topics
@@ -142,6 +142,8 @@ class _LiveWorld:
         async with AsyncExitStack() as stack:
             try:
                 await self._through(stack)
+            except SERVER_FAULTS as error:
+                raise ServerUnavailable(f"{self._plan.servers.database}: {told(error)}") from error
             finally:
                 self._over = True  # whoever ends from here on is ended by us
         return self._history
