@@ -151,7 +151,7 @@ class RealRun:
                 return
 
     def stand_for(self, precedes: Precedes) -> None:
-        raise NotImplementedError("every order is run by itself here")
+        raise AssertionError("a real server takes one order at a time: only a plain search can drive it")
 
     def choices(self) -> list[int]:
         return [one.operation.id for one in self.clients if one.gate is not None]

@@ -23,6 +23,7 @@ from arbsim.scenario.sweep_check import at_point
 from arbsim.worlds.api import Design
 from arbsim.worlds.exhaustive.kernel import Learned, LearnedMore
 from arbsim.worlds.exhaustive.search import Search
+from arbsim.worlds.exhaustive.steps import Footprints
 from arbsim.worlds.exhaustive.world import ChoiceWorld
 from arbsim.worlds.virtual.settings import Settings
 from arbsim.worlds.virtual.world import run_design
@@ -148,15 +149,20 @@ class Bench:
     def _breaks_in_some_order(
         self, design: Design, card: DesignCard, settings: Settings, workload: Workload
     ) -> bool:
-        learned = Learned()
+        learned, footprints = Learned(), Footprints()
         while True:
+            footprints.grew = False
             search: Search[History] = Search(
-                lambda: ChoiceWorld(design, card, workload, settings, learned), most_steps=MOST_STEPS
+                lambda: ChoiceWorld(design, card, workload, settings, learned),
+                most_steps=MOST_STEPS,
+                footprints=footprints,
             )
             try:
-                return self._some_run_shows(search)
+                shown = self._some_run_shows(search)
             except LearnedMore:
                 continue
+            if shown or not footprints.grew:
+                return shown
 
     def _some_run_shows(self, search: Search[History]) -> bool:
         for tried, run in enumerate(search.runs(), start=1):

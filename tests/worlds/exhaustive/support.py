@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -18,13 +19,14 @@ from arbsim.worlds.api import Design, Region, Resources, Topic
 from arbsim.worlds.exhaustive.kafka import ChoiceCluster
 from arbsim.worlds.exhaustive.kernel import Learned, LearnedMore
 from arbsim.worlds.exhaustive.orders import count_orders
-from arbsim.worlds.exhaustive.search import Search
+from arbsim.worlds.exhaustive.search import Finished, Search
 from arbsim.worlds.exhaustive.steps import Step
 from arbsim.worlds.exhaustive.world import ChoiceWorld
 from arbsim.worlds.virtual.kafka.clusters import Clusters
 from arbsim.worlds.virtual.region import Messaging
 from arbsim.worlds.virtual.settings import Settings
 from arbsim.worlds.virtual.world import VirtualWorld
+from tests.worlds.exhaustive.toys import complete
 from tests.worlds.virtual.worlds import SETTINGS
 
 POSTGRES = replace(SETTINGS, database=replace(SETTINGS.database, dialect="postgres"))
@@ -69,38 +71,36 @@ def search(
     design: Design, work: Workload, settings: Settings, reduced: bool, *, nothing_at_once: bool = False
 ) -> Counter[Seen]:
     """Each outcome, and how many orders lead to it."""
-    learned = Learned(nothing_at_once=nothing_at_once)
-    card = card_of(design.name, design)
-    while True:
-        orders: Counter[Seen] = Counter()
-        try:
-            for run in Search(lambda: ChoiceWorld(design, card, work, settings, learned), reduced).runs():
-                if run is None:
-                    continue
-                assert run.result is not None
-                count = count_orders(run.before) if reduced else 1
-                assert count is not None
-                orders[seen(run.result)] += count
-            return orders
-        except LearnedMore:
-            continue
+    orders: Counter[Seen] = Counter()
+    for run in runs(design, work, settings, Learned(nothing_at_once=nothing_at_once), reduced):
+        assert run.result is not None
+        count = count_orders(run.before) if reduced else 1
+        assert count is not None
+        orders[seen(run.result)] += count
+    return orders
 
 
 def outcomes(design: Design, work: Workload, settings: Settings, learned: Learned | None = None) -> set[Seen]:
     """What the reduced search reaches; orders are not counted. ``learned``: what is known before."""
-    learned = learned or Learned()
+    reached: set[Seen] = set()
+    for run in runs(design, work, settings, learned or Learned()):
+        assert run.result is not None
+        reached.add(seen(run.result))
+    return reached
+
+
+def runs(
+    design: Design, work: Workload, settings: Settings, learned: Learned, reduced: bool = True
+) -> list[Finished[History]]:
+    """The runs of a complete search, which is begun anew as long as it shows more of the design."""
     card = card_of(design.name, design)
     while True:
-        reached: set[Seen] = set()
-        try:
-            for run in Search(lambda: ChoiceWorld(design, card, work, settings, learned)).runs():
-                if run is None:
-                    continue
-                assert run.result is not None
-                reached.add(seen(run.result))
-            return reached
-        except LearnedMore:
-            continue
+        with suppress(LearnedMore):
+            return complete(
+                lambda footprints: Search(
+                    lambda: ChoiceWorld(design, card, work, settings, learned), reduced, footprints=footprints
+                )
+            )
 
 
 class DetailedClusters(Clusters):

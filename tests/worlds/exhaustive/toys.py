@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from arbsim.worlds.exhaustive.comparisons import Comparisons
 from arbsim.worlds.exhaustive.search import Finished, Search
@@ -22,6 +23,7 @@ ASKED = 1_000
 """The object of all that was compared."""
 
 Outcome = tuple[tuple[int, ...], ...]
+R = TypeVar("R")
 
 
 @dataclass
@@ -108,7 +110,7 @@ class Toy:
         )
 
 
-def complete(search: Callable[[Footprints], Search[Outcome]]) -> list[Finished[Outcome]]:
+def complete(search: Callable[[Footprints], Search[R]]) -> list[Finished[R]]:
     """The runs of a search, which is begun anew as long as a step turns out to touch more than it was seen to."""
     footprints = Footprints()
     while True:

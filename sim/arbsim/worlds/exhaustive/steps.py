@@ -72,14 +72,14 @@ class Footprints:
 
     def note(self, step: Step) -> None:
         """Take in what a step touched."""
+        seen = step.reads, step.writes
         known = self._of.get(step.name)
-        if known is None:
-            self._of[step.name] = step.reads, step.writes
-            self._news[step.name] = None
-        elif not _covers(known, (step.reads, step.writes)):
-            self._of[step.name] = known[0] | step.reads, known[1] | step.writes
-            self._news[step.name] = None
-            self.grew = True
+        if known is not None and _covers(known, seen):
+            return
+        self.grew |= known is not None
+        reads, writes = known or seen
+        self._of[step.name] = reads | step.reads, writes | step.writes
+        self._news[step.name] = None
 
     def touches_less(self, step: Step) -> bool:
         """Whether a step touches less here than it did in some other order."""
