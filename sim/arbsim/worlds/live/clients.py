@@ -7,7 +7,6 @@ knows nothing of it: these subclasses translate names on the way in and out, and
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.structs import TopicPartition
+from pydantic_core import from_json
 
 from arbsim.worlds.api import Consumer, Producer, Replies, Topic
 from arbsim.worlds.live.endings import quietly
@@ -406,6 +406,6 @@ class _ReplyReader:
                     operation_id = int(record.key)
                     waiter = self._waiting.get(operation_id)
                     if waiter is not None and not waiter.done():
-                        waiter.set_result(json.loads(record.value))
+                        waiter.set_result(from_json(record.value))
                     elif waiter is None and self._is_ours(operation_id):
-                        self._early[operation_id] = json.loads(record.value)
+                        self._early[operation_id] = from_json(record.value)

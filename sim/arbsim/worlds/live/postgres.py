@@ -105,7 +105,11 @@ class EmbeddedPostgres:
             raise PostgresUnavailable("the embedded PostgreSQL runs on Linux and macOS only")
         try:
             self._make(programs, self._stack.enter_context(locked_folder(PREFIX, _base())))
-            for attempt in (1, 2, 3):  # between looking for a free port and using it, another may take it
+            for attempt in (
+                1,
+                2,
+                3,
+            ):  # elsewhere than on Linux another may take a port before the server does
                 if not self._must_have_port:
                     self.port = self._stack.enter_context(reserved_ports(1))[0]
                 if self._serve(last=self._must_have_port or attempt == 3):
