@@ -105,11 +105,8 @@ class EmbeddedPostgres:
             raise PostgresUnavailable("the embedded PostgreSQL runs on Linux and macOS only")
         try:
             self._make(programs, self._stack.enter_context(locked_folder(PREFIX, _base())))
-            for attempt in (
-                1,
-                2,
-                3,
-            ):  # elsewhere than on Linux another may take a port before the server does
+            # Elsewhere than on Linux another may take a port before the server does.
+            for attempt in (1, 2, 3):
                 if not self._must_have_port:
                     self.port = self._stack.enter_context(reserved_ports(1))[0]
                 if self._serve(last=self._must_have_port or attempt == 3):
