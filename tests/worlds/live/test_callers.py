@@ -33,14 +33,13 @@ def answers(give_up: bool) -> list[tuple[int, tuple[Any, ...]]]:
     async def body() -> None:
         clients = Callers(cast(Plan, plan), log, {"east": cast(Any, region)})
         late = asyncio.create_task(clients.give_up())
-        calls = [
-            asyncio.create_task(clients.call(Operation(number, 0, "east", Kind.DEPOSIT, 1, 1)))
-            for number in (1, 2)
-        ]
-        await calls[0]
-        if not give_up:
-            calls[1].cancel()
-        await asyncio.wait(calls)
+        async with asyncio.TaskGroup() as tasks:
+            calls = [
+                clients.begin(Operation(number, 0, "east", Kind.DEPOSIT, 1, 1), tasks) for number in (1, 2)
+            ]
+            await calls[0]
+            if not give_up:
+                calls[1].cancel()
         late.cancel()
 
     asyncio.run(body())
@@ -65,8 +64,14 @@ class RunsOutOfTime:
 def test_a_timeout_that_a_design_does_not_handle_is_its_bug_and_no_outcome() -> None:
     plan = SimpleNamespace(design=RunsOutOfTime(), workload=())
     clients = Callers(cast(Plan, plan), Log(), {"east": cast(Any, None)})
-    with pytest.raises(TimeoutError):
-        asyncio.run(clients.call(Operation(1, 0, "east", Kind.DEPOSIT, 1, 1)))
+
+    async def body() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            clients.begin(Operation(1, 0, "east", Kind.DEPOSIT, 1, 1), tasks)
+
+    with pytest.raises(ExceptionGroup) as raised:
+        asyncio.run(body())
+    assert [type(error) for error in raised.value.exceptions] == [TimeoutError]
 
 
 def test_who_is_interrupted_was_not_given_up() -> None:

@@ -41,43 +41,30 @@ class Callers:
         for region in self._regions.values():
             await self._design.connect(region)
 
-    async def call(self, op: Operation) -> None:
-        """Invoke, decide, write down the answer. Raises what the design does that is no outcome."""
+    def begin(self, op: Operation, tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
+        """Let the operation's client begin. Its task raises what the design does that is no outcome."""
+        task = tasks.create_task(self._call(op))
+        self._waiting.append((now_ns(), task))
+        return task
+
+    async def _call(self, op: Operation) -> None:
+        """Invoke, decide, write down the answer."""
         OPERATION.set(op.id)
         self._log.add("invoke")
         try:
-            outcome = await self._outcome(op)
+            outcome = await self._design.decide(op, self._regions[op.region])
         except asyncio.CancelledError:
-            self._log.add("answer", Fate.UNKNOWN.value, None, "interrupted")
-            raise
-        told = outcome.balance if isinstance(outcome, Accepted) else None
-        reason = "" if isinstance(outcome, Accepted) else outcome.reason
-        self._log.add("answer", fate_of(outcome).value, _cents(told), reason)
-
-    async def _outcome(self, op: Operation) -> Outcome:
-        """What the design decides; unknown where no answer came, or the connection went."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._waiting.append((now_ns(), task))
-        try:
-            return await self._design.decide(op, self._regions[op.region])
-        except asyncio.CancelledError:
-            if task not in self._given_up:
+            task = asyncio.current_task()
+            if task is None or task not in self._given_up:
+                self._log.add("answer", Fate.UNKNOWN, None, "interrupted")
                 raise
             task.uncancel()
-            return Unknown(f"no answer in {CLIENT_TIMEOUT_S:g} s")
-        except (
-            TimeoutError
-        ):  # an OSError, too; but this one is of a timeout that the design set and did not handle
-            raise
-        except (OSError, asyncpg.PostgresConnectionError, KafkaError) as error:
-            return Unknown(type(error).__name__)
-        except asyncpg.InterfaceError as error:
-            if "closed" not in str(
-                error
-            ):  # the driver says the same of a wrong call; that is the design's fault
-                raise
-            return Unknown("the connection was closed")
+            outcome = Unknown(f"no answer in {CLIENT_TIMEOUT_S:g} s")
+        except Exception as error:
+            outcome = _unknown(error)
+        told = outcome.balance if isinstance(outcome, Accepted) else None
+        reason = "" if isinstance(outcome, Accepted) else outcome.reason
+        self._log.add("answer", fate_of(outcome), _cents(told), reason)
 
     async def give_up(self) -> None:
         """Look again and again for clients that have waited too long, and let them wait no more.
@@ -119,6 +106,19 @@ class Callers:
                     for op in operations
                 )
             )
+
+
+def _unknown(error: Exception) -> Outcome:
+    """The outcome where no answer came, or the connection went. Raises the error where it is no such thing."""
+    if isinstance(
+        error, TimeoutError
+    ):  # an OSError, too; but a design set this timeout and did not handle it
+        raise error
+    if isinstance(error, OSError | asyncpg.PostgresConnectionError | KafkaError):
+        return Unknown(type(error).__name__)
+    if isinstance(error, asyncpg.InterfaceError) and "closed" in str(error):  # it also tells of a wrong call
+        return Unknown("the connection was closed")
+    raise error
 
 
 def _as_kind(op: Operation, kind: Kind, round_: int, accounts: int) -> Operation:

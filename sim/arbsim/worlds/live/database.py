@@ -157,8 +157,13 @@ def _observed(log: Log) -> type[asyncpg.Connection]:
             self, query: str, *args: object, column: int = 0, timeout: float | None = None
         ) -> Any:
             # asyncpg's own fetchval is the same fetchrow with one column taken; here the row is needed as well.
-            row = await self.fetchrow(query, *args, timeout=timeout)
-            return None if row is None else row[column]
+            sent_ns = now_ns()
+            row = None
+            try:
+                row = await super().fetchrow(query, *args, timeout=timeout)
+                return None if row is None else row[column]
+            finally:
+                self._note(sent_ns, query, args, () if row is None else (row,))
 
         def _note(self, sent_ns: int, query: str, args: Sequence[object], rows: Sequence[Any]) -> None:
             log.statement(sent_ns, self.get_server_pid(), query, meaning_of(query).balances(rows, args))

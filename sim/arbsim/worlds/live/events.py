@@ -38,16 +38,25 @@ class Log:
 
     def __init__(self, file: Path | None = None) -> None:
         """Keep the events in memory, or write each to a file."""
-        self.events: list[Event] = []
+        self._kept: list[tuple[int, str, int, tuple[Any, ...]]] = []
         self._handle = (
             os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if file is not None else None
         )
+
+    @property
+    def events(self) -> list[Event]:
+        """Those kept in memory."""
+        return list(map(Event._make, self._kept))
+
+    def forget(self) -> None:
+        """Keep none of the events so far."""
+        self._kept.clear()
 
     def add(self, kind: str, *values: Any) -> None:
         """Note an event of the operation at work."""
         event = (now_ns(), kind, OPERATION.get(), values)
         if self._handle is None:
-            self.events.append(Event._make(event))
+            self._kept.append(event)  # an Event is made when it is read: clients wait for this
         else:
             os.write(self._handle, marshal.dumps(event))
 

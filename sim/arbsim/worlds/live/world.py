@@ -167,7 +167,7 @@ class _LiveWorld:
             await sandbox.seed(accounts)
         if self._stream is not None:
             await self._stream.begin(accounts)
-        self._log.events.clear()
+        self._log.forget()
         with no_long_pause():
             self._start_ns = now_ns()
             await self._operate(callers)
@@ -192,7 +192,7 @@ class _LiveWorld:
                     tasks.create_task(self._restart_connector(self._stream))
                 for op in self._plan.workload:
                     await self._until(op.at_ns)
-                    tasks.create_task(callers.call(op))
+                    callers.begin(op, tasks)
         except asyncio.CancelledError:
             self._history.notes.append(INTERRUPTED)
         except BaseExceptionGroup as errors:
