@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from arbsim.designs.atomic_update import AtomicUpdate
-from arbsim.explore.every_order import STEPS_IN_ALL, every_order
+from arbsim.explore.every_order import MOST_OPERATIONS, every_order
 from arbsim.history_file import load, save
 from arbsim.model import FindingKind, Operation, Outcome, Verdict, Workload
 from arbsim.report.console import render
@@ -133,7 +133,7 @@ def test_more_operations_than_there_are_steps_are_not_begun(
 ) -> None:
     monkeypatch.setattr("arbsim.explore.every_order.explore_design", refuse)
     one = build_workload(scenario)[1]
-    many = tuple(one._replace(id=number) for number in range(1, STEPS_IN_ALL + 2))
+    many = tuple(one._replace(id=number) for number in range(1, MOST_OPERATIONS + 2))
     design = AtomicUpdate()
     card = card_of("own", design)
     assert every_order(design, card, Workload(many, {1: 10_000}), settings_of(scenario, 42)) is None

@@ -13,6 +13,9 @@ from arbsim.worlds.virtual.settings import Settings
 STEPS_IN_ALL = 1_000
 """Steps of a whole search. A number of steps, not of seconds: the same scenario gives the same report everywhere."""
 
+MOST_OPERATIONS = 50
+"""Operations that are begun with at all: of more, one or two orders take all the steps, and decide nothing."""
+
 
 def every_order(
     design: Design, card: DesignCard, workload: Workload, settings: Settings
@@ -22,7 +25,7 @@ def every_order(
     A design that keeps something from one run to the next cannot be searched. What a design raises in some order goes
     through.
     """
-    if len(workload) > STEPS_IN_ALL:
+    if len(workload) > MOST_OPERATIONS:
         return None
     try:
         explored = explore_design(design, card, workload, settings, most_cuts=MOST_CUTS, stop=_enough)
