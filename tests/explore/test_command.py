@@ -49,6 +49,14 @@ def test_json_is_one_document_of_the_published_shape(trap: Path) -> None:
     assert again.stdout == shown.stdout
 
 
+def test_outcomes_that_differ_in_nothing_else_are_told_apart_by_what_clients_heard(trap: Path) -> None:
+    trap.write_text(TRAP.replace("withdraw: 60.00", "withdraw: 20.00"), encoding="utf-8")
+    shown = run("explore", trap.name, "--design", "db/atomic-update", cwd=trap.parent)
+    assert "orders: account 1 10.00; op 1 accepted, op 2 accepted; heard: op 1" in shown.stdout
+    lines = [line for line in shown.stdout.replace("\n    ", " ").splitlines() if line.startswith("  - ")]
+    assert len(lines) == len(set(lines)) == 2
+
+
 def test_plain_and_reduced_count_the_same_orders(trap: Path) -> None:
     def row(*options: str) -> dict[str, object]:
         shown = run("explore", trap.name, "--json", "--design", "db/atomic-update", *options, cwd=trap.parent)

@@ -109,6 +109,13 @@ def test_of_a_large_workload_the_busiest_account_is_explored() -> None:
     assert not part.whole
 
 
+def test_operations_that_can_break_the_rule_are_chosen_before_others() -> None:
+    harmless = ["east withdraw 1 1", "west withdraw 1 1", "east withdraw 1 1"]
+    at_stake = ["east withdraw 6 2", "west withdraw 3 2", "east withdraw 8 2"]
+    part = slice_of(workload(*harmless, *at_stake, a1=10, a2=10), 2)
+    assert part.originals == (5, 6)
+
+
 class Restless(AtomicUpdate):
     """Its service looks around now and then, for ever."""
 

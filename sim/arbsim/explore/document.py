@@ -16,6 +16,9 @@ class OutcomeRow(Part):
 
     final: dict[str, dict[str, Money]] = Field(description="store to account to balance")
     fates: tuple[Fate | None, ...] = Field(description="of each operation; null where it was never answered")
+    told: tuple[Money | None, ...] = Field(
+        description="the balance that each operation was told; null for none"
+    )
     broken: tuple[FindingKind, ...] = Field(description="what the audit found")
     classes: int = Field(description="runs: each stands for all orders that are equivalent to it")
     orders: int | None = Field(description="null where a class was too large to count")

@@ -174,6 +174,7 @@ def _outcome(outcome: Outcome, reached: Reached) -> OutcomeRow:
             for store, balances in outcome.finals
         },
         fates=outcome.fates,
+        told=tuple(None if cents is None else money(cents) for cents in outcome.told),
         broken=outcome.broken,
         classes=reached.classes,
         orders=reached.orders,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arbsim.model import Operation, Workload
+from arbsim.model import Cents, Operation, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,20 +18,40 @@ class Slice:
 
 
 def slice_of(workload: Workload, most: int) -> Slice:
-    """Return at most ``most`` operations: the first on the account that the most operations touch.
+    """Return at most ``most`` operations of one account: of the one that the most operations touch, if all are alike.
 
-    Where they all come from one region, the last of them makes room for the first from another.
+    Accounts come first that several regions touch, and operations that follow each other, are of several regions and
+    take out more than there was at the beginning: with others no order could break the rule.
     """
     if len(workload) <= most:
         return Slice(workload, tuple(op.id for op in workload), True)
     grouped = workload.by_account
     regions = {account: len({op.region for op in ops}) for account, ops in grouped.items()}
-    busiest = max(grouped, key=lambda account: (regions[account] > 1, len(grouped[account]), -account))
-    chosen = grouped[busiest][:most]
-    if most > 1 and len(Counter(op.region for op in chosen)) == 1:
-        others = [op for op in grouped[busiest] if op.region != chosen[0].region]
+    ranked = sorted(grouped, key=lambda account: (regions[account] <= 1, -len(grouped[account]), account))
+    for account in ranked:
+        found = _at_stake(grouped[account], account, most, workload.accounts[account])
+        if found is not None:
+            return renumbered(workload, found, whole=False)
+    chosen = grouped[ranked[0]][:most]
+    if most > 1 and not _of_several_regions(chosen):
+        others = [op for op in grouped[ranked[0]] if op.region != chosen[0].region]
         chosen = sorted([*chosen[:-1], *others[:1]], key=lambda op: op.id) if others else chosen
     return renumbered(workload, chosen, whole=False)
+
+
+def _at_stake(
+    operations: Sequence[Operation], account: int, most: int, balance: Cents
+) -> list[Operation] | None:
+    """The first operations in a row, of several regions, that together take out more than the balance."""
+    for start in range(len(operations) - most + 1):
+        row = list(operations[start : start + most])
+        if _of_several_regions(row) and -sum(min(0, op.delta(account)) for op in row) > balance:
+            return row
+    return None
+
+
+def _of_several_regions(operations: Sequence[Operation]) -> bool:
+    return len({op.region for op in operations}) > 1
 
 
 def renumbered(workload: Workload, chosen: list[Operation], whole: bool) -> Slice:

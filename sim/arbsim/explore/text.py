@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 
@@ -61,10 +62,10 @@ def _design(name: str, row: ExploredRow) -> Iterator[str]:
         yield from _item(f"{REASONS[reason]}{'; '.join(('', *row.limits)) if reason == 'limits' else ''}")
     for told in _how_far(row):
         yield from _item(told)
+    alike = Counter(_came_to(outcome) for outcome in row.outcomes)
     for outcome in row.outcomes[:MOST_OUTCOMES]:
-        yield from _item(
-            f"{_count(outcome)}: {finals(outcome.final)}; {fates(outcome.fates)}{_broken(outcome)}", "- "
-        )
+        told = _told(outcome) if alike[_came_to(outcome)] > 1 else ""
+        yield from _item(f"{_count(outcome)}: {_came_to(outcome)}{told}{_broken(outcome)}", "- ")
     if len(row.outcomes) > MOST_OUTCOMES:
         yield from _item(f"and {len(row.outcomes) - MOST_OUTCOMES} more outcomes", "- ")
     if row.in_time is not None:
@@ -130,6 +131,18 @@ def fates(told: Sequence[Fate | None]) -> str:
     return ", ".join(
         f"op {number} {fate.value if fate else 'unanswered'}" for number, fate in enumerate(told, 1)
     )
+
+
+def _came_to(outcome: OutcomeRow) -> str:
+    return f"{finals(outcome.final)}; {fates(outcome.fates)}"
+
+
+def _told(outcome: OutcomeRow) -> str:
+    """The balances that the clients heard, where nothing else tells two outcomes apart."""
+    heard = [
+        f"op {number} {balance}" for number, balance in enumerate(outcome.told, 1) if balance is not None
+    ]
+    return f"; heard: {', '.join(heard) or 'nothing'}"
 
 
 def _broken(outcome: OutcomeRow) -> str:
