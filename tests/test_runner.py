@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from arbsim.designs import catalogue
-from arbsim.model import Workload
+from arbsim.designs.select_then_update import SelectThenUpdate
+from arbsim.model import DesignCard, Verdict, Workload
 from arbsim.parameters import PARAMETERS
 from arbsim.results import Results
-from arbsim.runner import card_of, designs_of, facts_of, run_scenario, settings_of
+from arbsim.runner import card_of, designs_of, explain_design, facts_of, run_scenario, settings_of
 from arbsim.scenario import Scenario, load_scenario
 from arbsim.workload import build_workload
+from arbsim.worlds.api import Design
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 
@@ -58,12 +60,40 @@ def test_listeners_hear_of_each_design_twice(scenario: Scenario) -> None:
     assert heard == [("db/serializable", False), ("db/serializable", True)]
 
 
-def test_only_what_is_asked_for_is_explained(scenario: Scenario) -> None:
-    names = ["bus/regional-deltas", "bus/regional-snapshots"]
-    designs, workload = designs_of(scenario, names), build_workload(scenario)
-    run = run_scenario(scenario, workload, 42, designs, "replay", explain_only={names[1]})
-    assert {result.verdict.value for result in run.results.designs.values()} == {"violated"}
-    assert list(run.saved.explanations) == [names[1]]
+@pytest.mark.parametrize(
+    ("name", "run"),
+    [
+        ("bus/regional-deltas", ["bus/single-writer"]),
+        ("db/select-then-decrement", []),
+        ("own", ["db/active-active", "db/atomic-update"]),
+    ],
+    ids=["its cure alone", "nothing where it holds", "the nearest until one holds"],
+)
+def test_to_explain_a_design_no_more_are_run_and_searched_than_may_stand_beside_it(
+    scenario: Scenario, name: str, run: list[str]
+) -> None:
+    class Own(SelectThenUpdate):
+        cure = None
+
+    heard: list[str] = []
+    searched: list[str] = []
+
+    def search(design: Design, card: DesignCard, *_: object) -> None:
+        searched.append(card.name)
+
+    results = explain_design(
+        scenario,
+        build_workload(scenario),
+        42,
+        name,
+        {**designs_of(scenario), "own": Own()},
+        "replay",
+        lambda name, result: heard.append(name) if result else None,
+        search,
+    )
+    assert heard == [name, *run]
+    assert set(results.designs) == set(heard)
+    assert searched == [one for one in heard if results.designs[one].verdict is Verdict.NONE_SEEN]
 
 
 def test_a_design_that_the_scenario_does_not_list_is_a_key_error(scenario: Scenario) -> None:

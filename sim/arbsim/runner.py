@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from arbsim import __version__
@@ -61,39 +61,112 @@ class Run:
     saved: SavedRun
 
 
+Told = Callable[[str, DesignResult | None], None]
+"""Is told when a design begins (result None), when it is judged, and when it is explained (result None again)."""
+
+
 def run_scenario(
     scenario: Scenario,
     workload: Workload,
     seed: int,
     designs: Mapping[str, Design],
     replay: str,
-    on_design: Callable[[str, DesignResult | None], None] = lambda name, result: None,
-    explain_only: Collection[str] | None = None,
+    on_design: Told = lambda name, result: None,
     search: Search | None = None,
 ) -> Run:
     """Run every design on the workload, judge each, compare them, and explain those that are violated.
 
     ``search`` is asked about every design whose run had contention and no violation: one run is no proof.
-    ``on_design`` is told when a design begins (result None), when it is judged, and when it is explained.
-    ``explain_only`` names designs outside of which nothing is explained.
     """
-    settings = settings_of(scenario, seed)
-    judged = []
-    for name, design in designs.items():
-        on_design(name, None)
-        one = judge_design(name, design, workload, settings)
-        if search is not None and one.result.verdict is Verdict.NONE_SEEN:
-            one = _try_orders(one, design, search, settings)
-        on_design(name, one.result)
-        judged.append(one)
-    explanations = explanations_of(judged, designs, workload, settings, on_design, explain_only)
-    return finish(scenario, workload, facts_of(scenario, seed, replay), designs, judged, explanations)
+    runs = _Runs(designs, workload, settings_of(scenario, seed), on_design, search)
+    judged = [runs.judged(name) for name in designs]
+    broken = [one.name for one in judged if one.result.verdict is Verdict.VIOLATED]
+    return finish(
+        scenario, workload, facts_of(scenario, seed, replay), designs, judged, runs.explanations(broken)
+    )
 
 
-def _try_orders(one: Judged, design: Design, search: Search, settings: Settings) -> Judged:
-    with designs_failing(one.name):
-        found = search(design, one.history.card, one.history.workload, settings)
-    return one if found is None else replace(one, result=judge_orders(one.result, found))
+def explain_design(
+    scenario: Scenario,
+    workload: Workload,
+    seed: int,
+    name: str,
+    designs: Mapping[str, Design],
+    replay: str,
+    on_design: Told = lambda name, result: None,
+    search: Search | None = None,
+) -> Results:
+    """Run one of the designs, and explain it where it is violated, as ``run_scenario`` does.
+
+    Of the others, only those are run that come into question to stand beside it.
+    """
+    runs = _Runs(designs, workload, settings_of(scenario, seed), on_design, search)
+    violated = runs.judged(name).result.verdict is Verdict.VIOLATED
+    explanations = runs.explanations([name] if violated else [])
+    ran = {key: design for key, design in designs.items() if key in runs.done}
+    judged = [runs.done[key] for key in ran]
+    return finish(scenario, workload, facts_of(scenario, seed, replay), ran, judged, explanations).results
+
+
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """Runs and judges designs when they are asked for, each once."""
+
+    designs: Mapping[str, Design]
+    workload: Workload
+    settings: Settings
+    on_design: Told
+    search: Search | None
+    done: dict[str, Judged] = field(default_factory=dict)
+    cures: dict[str, Subject] = field(default_factory=dict)
+    """Shipped designs that no scenario lists, by their name in the catalogue."""
+
+    def judged(self, name: str) -> Judged:
+        if name not in self.done:
+            self.on_design(name, None)
+            self.done[name] = one = self._judge(name, self.designs[name])
+            self.on_design(name, one.result)
+        return self.done[name]
+
+    def explanations(self, broken: Sequence[str]) -> dict[str, Explanation]:
+        explained = {}
+        for name in broken:
+            self.on_design(name, None)
+            explanation = explain(self._subject(name), self._beside(name), self.workload, self.settings)
+            if explanation is not None:
+                explained[name] = explanation
+        return explained
+
+    def _beside(self, name: str) -> Iterator[Subject]:
+        """What may stand beside a violated design: its cure, the scenario's or the shipped one, then others."""
+        broken = self.designs[name]
+        others = [other for other in self.designs if other != name]
+        yield from (self._subject(other) for other in others if self.designs[other].name == broken.cure)
+        if broken.cure in catalogue():
+            yield self._shipped(broken.cure)
+        others.sort(key=lambda other: self.designs[other].family != broken.family)
+        yield from map(self._subject, others)
+
+    def _subject(self, name: str) -> Subject:
+        one = self.judged(name)
+        return Subject(self.designs[name], one.history, one.result)
+
+    def _shipped(self, name: str) -> Subject:
+        if name not in self.cures:
+            design = catalogue()[name]()
+            one = self._judge(name, design)
+            self.cures[name] = Subject(design, one.history, one.result)
+        return self.cures[name]
+
+    def _judge(self, name: str, design: Design) -> Judged:
+        card = card_of(name, design)
+        with designs_failing(name):
+            history = run_design(design, card, self.workload, self.settings)
+            result = _judge(history, ceiling_per_s(design, card, self.settings), None)
+            if self.search is not None and result.verdict is Verdict.NONE_SEEN:
+                found = self.search(design, card, self.workload, self.settings)
+                result = result if found is None else judge_orders(result, found)
+        return Judged(name, history, result)
 
 
 def finish(
@@ -119,33 +192,6 @@ def finish(
     return Run(_compare(saved, workload, {one.name: one.result for one in judged}), saved)
 
 
-def explanations_of(
-    judged: Sequence[Judged],
-    designs: Mapping[str, Design],
-    workload: Workload,
-    settings: Settings,
-    on_design: Callable[[str, DesignResult | None], None],
-    only: Collection[str] | None = None,
-) -> dict[str, Explanation]:
-    """Explain every design that is violated (or those ``only``), beside its cure or another design that holds."""
-    subjects = {
-        one.name: Subject(designs[one.name], one.history.card, one.history, one.result) for one in judged
-    }
-    broken = {
-        name: one for name, one in subjects.items() if one.is_violated and (only is None or name in only)
-    }
-    known = catalogue()
-    named = sorted({one.card.cure for one in broken.values() if one.card.cure in known})
-    cures = {name: Subject(design := known[name](), card_of(name, design)) for name in named}
-    explained = {}
-    for name, subject in broken.items():
-        on_design(name, None)
-        explanation = explain(subject, tuple(subjects.values()), cures, workload, settings)
-        if explanation is not None:
-            explained[name] = explanation
-    return explained
-
-
 def _compare(saved: SavedRun, workload: Workload, results: Mapping[str, DesignResult]) -> Results:
     results = {
         name: result.model_copy(update={"explanation": saved.explanations.get(name)})
@@ -156,15 +202,6 @@ def _compare(saved: SavedRun, workload: Workload, results: Mapping[str, DesignRe
     silence = saved.facts.scenario.get("silence", ())
     warnings = tuple(caution for caution in compared.warnings if caution.id not in silence)
     return compared.model_copy(update={"warnings": warnings})
-
-
-def judge_design(name: str, design: Design, workload: Workload, settings: Settings) -> Judged:
-    """Run one design, audit its history, and measure what one hot key can carry."""
-    card = card_of(name, design)
-    with designs_failing(name):
-        history = run_design(design, card, workload, settings)
-        ceiling = ceiling_per_s(design, card, settings)
-    return Judged(name, history, _judge(history, ceiling, None))
 
 
 @contextmanager
@@ -298,7 +335,7 @@ def _step_text(step: Statement | Condition | Think) -> str:
 
 def _parameters(design: Design) -> Iterator[tuple[str, str]]:
     parameters: Any = design
-    for name in [field.name for field in fields(parameters)] if is_dataclass(parameters) else ():
+    for name in [one.name for one in fields(parameters)] if is_dataclass(parameters) else ():
         value = getattr(design, name)
         if isinstance(value, SqlTransaction):
             yield "isolation", value.isolation

@@ -115,9 +115,17 @@ def refuse(*_: object) -> EveryOrder | None:
 def test_only_a_run_with_contention_and_no_violation_is_searched(
     scenario: Scenario, name: str, gap_ms: int, verdict: Verdict
 ) -> None:
-    designs = designs_of(scenario, [name])
-    done = run_scenario(scenario, with_gap(scenario, gap_ms), 42, designs, "x", search=refuse).results
+    searched: list[str] = []
+    done = run_scenario(
+        scenario,
+        with_gap(scenario, gap_ms),
+        42,
+        designs_of(scenario, [name]),
+        "x",
+        search=lambda design, card, *_: searched.append(card.name),
+    ).results
     assert done.designs[name].verdict is verdict
+    assert name not in searched
 
 
 def test_a_search_that_needs_more_steps_than_there_are_decides_nothing(scenario: Scenario) -> None:

@@ -286,9 +286,7 @@ def test_a_sweep_counts_what_the_audit_of_a_saved_history_finds(seed: int) -> No
     plan = make_plan(scenario)
     unit = replace(plan.unit(0, 0), seed=seed)
     scenario = changed(scenario, {"kafka.mirror_lag": "10 ms"})
-    run = run_scenario(
-        scenario, build_workload(scenario, seed), seed, designs_of(scenario), "", explain_only=()
-    )
+    run = run_scenario(scenario, build_workload(scenario, seed), seed, designs_of(scenario), "")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "history.jsonl"
         with path.open("w", encoding="utf-8") as file:

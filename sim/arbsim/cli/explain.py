@@ -36,22 +36,17 @@ def explain(
     from arbsim.explanation import Explained
     from arbsim.explore.every_order import every_order
     from arbsim.report import story_text
-    from arbsim.runner import run_scenario
+    from arbsim.runner import explain_design
     from arbsim.workload import build_workload
 
     scenario = change_scenario(read_scenario(file), set_ or [])
-    name, known = choose_design(scenario, design)
-    cure = known[name].cure
-    others = {key: one for key, one in known.items() if cure is None or one.name == cure}
-    designs = {name: known[name], **others}
+    name, designs = choose_design(scenario, design)
     used = scenario.seed if seed is None else seed
     replay = replay_line("explain", file, used, [design], set_ or [])
-    with own_designs_failing(scenario), progress(len(designs)) as told:
+    with own_designs_failing(scenario), progress(None) as told:
         workload = build_workload(scenario, used)
-        done = run_scenario(
-            scenario, workload, used, designs, replay, told, explain_only={name}, search=every_order
-        )
-    result = done.results.designs[name]
+        results = explain_design(scenario, workload, used, name, designs, replay, told, every_order)
+    result = results.designs[name]
     if as_json:
         document = Explained(
             design=name, verdict=result.verdict, replay=replay, explanation=result.explanation
@@ -60,7 +55,7 @@ def explain(
     elif result.explanation is None:
         print_out(f"{visible(name)}: {result.verdict.value}. {_why_untold(result)}.")
     else:
-        print_out(story_text.render(done.results, name) + f"\nReplay: {replay}")
+        print_out(story_text.render(results, name) + f"\nReplay: {replay}")
 
 
 def _why_untold(result: DesignResult) -> str:

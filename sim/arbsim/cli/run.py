@@ -68,8 +68,11 @@ def _run(scenario: Scenario, designs: dict[str, Design], seed: int, replay: str)
 
 
 @contextmanager
-def progress(total: int) -> Iterator[Callable[[str, DesignResult | None], None]]:
-    """Show on a terminal which design is at work and what the last one came to; a pipe hears nothing."""
+def progress(total: int | None) -> Iterator[Callable[[str, DesignResult | None], None]]:
+    """Show on a terminal which design is at work and what the last one came to; a pipe hears nothing.
+
+    ``total``: how many designs there will be, None where that is not known.
+    """
     if not sys.stderr.isatty():
         yield lambda name, result: None
         return
