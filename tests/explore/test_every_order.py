@@ -9,12 +9,14 @@ import pytest
 
 from arbsim.designs.atomic_update import AtomicUpdate
 from arbsim.explore.every_order import MOST_OPERATIONS, every_order
+from arbsim.explore.run import RING_BOUND
 from arbsim.history_file import load, save
 from arbsim.model import FindingKind, Operation, Outcome, Verdict, Workload
 from arbsim.report.console import render
 from arbsim.results import DesignResult, EveryOrder
 from arbsim.runner import Run, card_of, designs_of, judge_again, run_scenario, settings_of
 from arbsim.scenario import Scenario, load_scenario
+from arbsim.scenario.sweep_check import changed
 from arbsim.workload import build_workload
 from arbsim.worlds.api import Design, Region
 
@@ -52,6 +54,25 @@ def test_a_run_that_saw_nothing_holds_where_every_order_does(scenario: Scenario)
     assert found is not None
     assert (found.complete, found.orders, found.violating_orders) == (True, 4, 0)
     assert found.bounds
+
+
+@pytest.mark.parametrize(
+    ("dialect", "name", "left_out"),
+    [
+        ("yugabyte", "db/serializable", True),
+        ("yugabyte", "db/select-for-update", False),
+        ("yugabyte", "bus/single-writer", False),
+        ("postgres", "db/serializable", False),
+    ],
+    ids=["first statements wait", "later statements wait", "no database", "no YugabyteDB"],
+)
+def test_that_rings_of_waits_are_left_to_other_orders_is_said_where_they_are(
+    scenario: Scenario, dialect: str, name: str, left_out: bool
+) -> None:
+    there = changed(scenario, {"database.dialect": dialect})
+    found = result(there, build_workload(there), name).evidence.every_order
+    assert found is not None
+    assert (RING_BOUND in found.bounds) == left_out
 
 
 def test_delays_that_let_a_trap_off_do_not_make_it_hold(scenario: Scenario) -> None:

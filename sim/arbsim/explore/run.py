@@ -28,12 +28,15 @@ BOUNDS = (
     "services start and clients connect in one fixed order; every operation begins after that, in any order",
     "no poll times out, no offset is committed by itself, nothing crashes and no link breaks",
     "messages of one connection arrive in order; lock queues are the model's",
-    "where a deadlock only makes YugabyteDB start a statement again, the order is left to that in which it comes later",
 )
+RING_BOUND = (
+    "where a deadlock only makes YugabyteDB start a statement again, "
+    "the order is left to that in which it comes later"
+)
+CLOCK_BOUND = "no two readings of the clock are equal, and it jumps ahead by an hour once, at any step"
+
 FITTING_RUNS = 500
 """What can be tried in so many runs would have fitted into any reasonable limit."""
-
-CLOCK_BOUND = "no two readings of the clock are equal, and it jumps ahead by an hour once, at any step"
 
 
 def explore_scenario(
@@ -158,7 +161,9 @@ def _row(
 
 def bounds_of(explored: Explored) -> tuple[str, ...]:
     """What was the same in all orders of a search, as sentences."""
-    return (*BOUNDS, CLOCK_BOUND) if explored.clock_jumps else BOUNDS
+    rings = (RING_BOUND,) if explored.leaves_out_rings else ()
+    clock = (CLOCK_BOUND,) if explored.clock_jumps else ()
+    return (*BOUNDS, *rings, *clock)
 
 
 def _runs(explored: Explored, share: float) -> int:

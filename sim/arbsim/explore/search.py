@@ -70,8 +70,9 @@ class Explored:
     """What a search found.
 
     ``stopped`` says why it is not complete ("interrupted", "time", "memory", "worker", "steps"), None where it is.
-    ``limits`` are orders that this world leaves out though the design could meet them. ``classes`` counts the runs:
-    with reduction each stands for all orders that are equivalent to it.
+    ``limits`` are orders that this world leaves out though the design could meet them. ``leaves_out_rings``: a run in
+    which a ring of waits only makes a statement start again is left to another. ``classes`` counts the runs: with
+    reduction each stands for all orders that are equivalent to it.
     """
 
     card: DesignCard
@@ -90,6 +91,7 @@ class Explored:
     undecided: bool = False
     unanswered: bool = False
     clock_jumps: bool = False
+    leaves_out_rings: bool = False
     cut: int = 0
     """Runs that were left before their end."""
     shortest_key: tuple[int, int, tuple[tuple[int, ...], ...]] | None = None
@@ -159,6 +161,12 @@ class Task:
     def _start(self) -> ChoiceWorld:
         return ChoiceWorld(self.design, self.card, self.workload, self.settings, self.learned)
 
+    @property
+    def on_yugabyte(self) -> bool:
+        """Whether the design runs on a YugabyteDB."""
+        needs = self.design.resources()
+        return needs.accounts_table and (needs.dialect or self.settings.database.dialect) == "yugabyte"
+
     def explored(self) -> Explored:
         """Nothing yet."""
         return Explored(self.card, self.reduced)
@@ -198,6 +206,7 @@ def explore_design(
         explored.redundant, explored.steps = progress.redundant, progress.steps
         explored.limits = tuple(task.learned.limits)
         explored.clock_jumps = task.learned.clock_is_read
+        explored.leaves_out_rings = task.on_yugabyte and not task.learned.waits_with_more
         _play_shortest(replace(task, learned=known), explored)
         return explored
 
