@@ -279,7 +279,8 @@ def test_a_folder_that_cannot_be_written_is_an_error_and_leaves_nothing(short: P
     assert done.stderr == "error: taken: File exists\n"
 
 
-def test_ctrl_c_is_130_and_leaves_no_half_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
+def test_ctrl_c_and_a_polite_kill_are_130_and_leave_no_half_file(tmp_path: Path, how: str) -> None:
     endless = tmp_path / "design.py"
     endless.write_text(
         "import os, signal\n"
@@ -287,7 +288,7 @@ def test_ctrl_c_is_130_and_leaves_no_half_file(tmp_path: Path) -> None:
         "class Interrupting(AtomicUpdate):\n"
         "    name = 'own/interrupting'\n"
         "    async def attempt(self, op, region):\n"
-        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        f"        os.kill(os.getpid(), signal.{how})\n"
         "        await region.sleep(1)\n",
         encoding="utf-8",
     )

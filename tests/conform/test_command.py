@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from arbsim.cli import conform as commands
+from arbsim.cli.app import ending_politely
 from arbsim.conform.cases import Case, Observed, Step, dump_case
 from arbsim.conform.model import NotPlayable, play
 from arbsim.conform.server import Facts, Server, ServerUnreachable
@@ -170,7 +171,7 @@ def test_a_polite_kill_cancels_the_work_where_it_waits_and_never_in_the_middle_o
             told.append("it tidied up")
 
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt):
+    with ending_politely(), pytest.raises(KeyboardInterrupt):
         commands._run(work())
     assert told == ["the step went on to its end", "it tidied up"]
     assert signal.getsignal(signal.SIGTERM) is before

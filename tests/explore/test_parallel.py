@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from arbsim.cli.app import ending_politely
 from arbsim.designs import catalogue
 from arbsim.explore import parallel, search
 from arbsim.explore.search import Explored, explore_design
@@ -103,11 +104,15 @@ def test_a_shared_search_can_be_stopped() -> None:
     assert 10 < found.classes < 598
 
 
-def test_a_process_that_is_killed_ends_the_search_and_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_is_killed_ends_the_search_and_proves_nothing(
+    monkeypatch: pytest.MonkeyPatch, how: signal.Signals
+) -> None:
     def killed(*_: object) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), how)
 
     monkeypatch.setattr(parallel, "take_in", killed)
-    found = explored(catalogue()["db/serializable"](), TWO_WITHDRAWALS, 2)
+    with ending_politely():
+        found = explored(catalogue()["db/serializable"](), TWO_WITHDRAWALS, 2)
     assert found.stopped == "worker"
     assert "worker" in found.reasons

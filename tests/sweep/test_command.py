@@ -171,7 +171,8 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
-def test_ctrl_c_ends_with_130_and_the_sweep_goes_on_later(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
+def test_ctrl_c_and_a_polite_kill_end_with_130_and_the_sweep_goes_on_later(tmp_path: Path, how: str) -> None:
     """The interrupt comes when the first runs are on the disk."""
     write(tmp_path, VARIED.replace("replications: 4", "replications: 400"))
     script = (
@@ -181,7 +182,7 @@ def test_ctrl_c_ends_with_130_and_the_sweep_goes_on_later(tmp_path: Path) -> Non
         "def interrupting(work):\n"
         "    tell(work)\n"
         "    if work._runs:\n"
-        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        f"        os.kill(os.getpid(), signal.{how})\n"
         "run._Work._tell = interrupting\n"
         "import sys\n"
         "sys.argv = ['arbsim', 'sweep', 'tiny.yaml']\n"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -40,10 +43,33 @@ def main() -> None:
     """Run the command line, and leave with its exit code (README, "Exit codes")."""
     gc.set_threshold(*FEW_LOOKS)
     arguments = sys.argv[1:] or ["--help"]
-    code = _run_app(arguments, as_json="--json" in arguments)
+    with ending_politely():
+        code = _run_app(arguments, as_json="--json" in arguments)
     with suppress(OSError):  # what could not be printed has been told, or nobody is left to tell
         sys.stdout.flush()
     sys.exit(code)
+
+
+@contextmanager
+def ending_politely() -> Iterator[None]:
+    """Let a polite kill (SIGTERM) end a command as Ctrl-C does: what was made is removed, what was found is told.
+
+    A shell that starts a command in the background has Ctrl-C ignored, and asyncio then leaves it alone, so that a
+    kill could end a step of the loop half-way. Hence Ctrl-C is set anew, too.
+    """
+    ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)
+    kill = signal.signal(signal.SIGTERM, _as_ctrl_c)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, kill)
+        signal.signal(signal.SIGINT, ctrl_c)
+
+
+def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
+    """Do what Ctrl-C does at the moment, also while somebody has it ignored so that new processes ignore it."""
+    ctrl_c = signal.getsignal(signal.SIGINT)
+    (ctrl_c if callable(ctrl_c) else signal.default_int_handler)(signal.SIGINT, frame)
 
 
 def _run_app(arguments: list[str], as_json: bool) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -136,34 +135,18 @@ def _conclude(results: R, render: Callable[[R], str], as_json: bool) -> None:
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end. Ctrl-C and a polite kill both cancel the work, which then tidies up after itself."""
+    """Run to the end. Ctrl-C cancels the work, which then tidies up after itself."""
     import asyncio  # not above: it costs other commands a tenth of their start
 
     from arbsim.conform.model import NotPlayable
     from arbsim.conform.server import ServerUnreachable
 
     try:
-        return asyncio.run(_until_terminated(work))
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+        return asyncio.run(work)
     except ServerUnreachable as error:
         raise Unreachable(str(error)) from None
     except NotPlayable as error:
         raise bad_input(str(error)) from None
-
-
-async def _until_terminated(work: Coroutine[Any, Any, T]) -> T:
-    """Let SIGTERM cancel the work. An exception raised by the handler could end a step of the loop half-way."""
-    import asyncio
-
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    cancel = task.cancel
-    before = signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(cancel))
-    try:
-        return await work
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -179,7 +176,6 @@ def _run(
     workload = build_workload(scenario, seed)
     try:
         with (
-            _ends_politely(),
             own_designs_failing(scenario),
             progress(len(designs)) as on_design,
         ):
@@ -188,21 +184,6 @@ def _run(
         raise bad_input(str(missing)) from None
     except ServerUnavailable as problem:
         raise Unreachable("\n".join((str(problem), *notes_of(problem)))) from None
-
-
-@contextmanager
-def _ends_politely() -> Iterator[None]:
-    """Let a polite kill end a run as Ctrl-C does: what was made is removed, what was judged is kept.
-
-    A shell that starts it in the background has Ctrl-C ignored, and a kill must work all the same.
-    """
-    ctrl_c = signal.signal(signal.SIGINT, signal.default_int_handler)
-    kill = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, kill)
-        signal.signal(signal.SIGINT, ctrl_c)
 
 
 def _tell(text: str) -> None:

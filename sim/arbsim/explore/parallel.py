@@ -44,8 +44,9 @@ class _Worker:
 
     @classmethod
     def begin(cls, task: Task) -> None:
-        """Ctrl-C is for the parent, and so is what can be written to."""
+        """Ctrl-C is for the parent, and so is what can be written to. A kill is no Ctrl-C here: it ends the process."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as it lives
         cls.task = task
 
