@@ -123,11 +123,11 @@ class SqlTransaction:
 
     isolation: Isolation
     steps: Mapping[Kind, tuple[Step, ...]]
-    retry_on: tuple[str, ...] = ("40001", "40P01")
-    attempts: int = 10
-    backoff: Nanoseconds = Nanoseconds(2_000_000)
-    rejected_on: tuple[str, ...] = ()
-    tables: tuple[str, ...] = ()
+    retry_on: tuple[str, ...]
+    attempts: int
+    backoff: Nanoseconds
+    rejected_on: tuple[str, ...]
+    tables: tuple[str, ...]
 
 
 def _bind(text: str, *, columns: bool) -> Bound:

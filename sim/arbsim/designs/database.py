@@ -39,11 +39,34 @@ OVERWRITE = "UPDATE acct SET balance = $1, updated_at = now() WHERE id = $2"
 
 
 @dataclass(frozen=True)
-class DatabaseDesign(Design):
+class Retries:
+    """What a design has that tries transactions again: ``attempts`` in all, with a pause that doubles.
+
+    40001 and 40P01 roll a transaction back; trying again may help.
+    """
+
+    attempts: int = 10
+    backoff: Nanoseconds = Nanoseconds(2_000_000)
+
+    async def retrying(self, region: Region, transaction: Callable[[], Awaitable[T]]) -> T:
+        """Run a transaction until the database does not roll it back. Raises what the last attempt raised."""
+        attempt = 1
+        while True:
+            try:
+                return await transaction()
+            except TransactionRollbackError:
+                if attempt == self.attempts:
+                    raise
+            region.retried()
+            await region.sleep(self.backoff * 2 ** (attempt - 1) / 1e9)
+            attempt += 1
+
+
+@dataclass(frozen=True)
+class DatabaseDesign(Retries, Design):
     """A transaction that is tried again where the database says that trying again may help.
 
-    40001 and 40P01 roll the transaction back and are retried with a doubling pause. A broken CHECK (23514) is
-    final.
+    A broken CHECK (23514) is final.
     """
 
     family = "db"
@@ -53,8 +76,6 @@ class DatabaseDesign(Design):
     fresh_reads = True
     own_order: ClassVar[str | None] = "commit"
 
-    attempts: int = 10
-    backoff: Nanoseconds = Nanoseconds(2_000_000)
     check: bool = True
     dialect: Literal["postgres", "yugabyte"] | None = None
     change_stream: bool = False
@@ -77,7 +98,7 @@ class DatabaseDesign(Design):
     async def decide(self, op: Operation, region: Region) -> Outcome:
         """Try the transaction until it ends in something other than a serialization error or a deadlock."""
         try:
-            return await retrying(region, self.attempts, self.backoff, lambda: self.attempt(op, region))
+            return await self.retrying(region, lambda: self.attempt(op, region))
         except TransactionRollbackError as error:
             return Failed(f"{self.attempts} attempts ended in {error.sqlstate}")
         except CheckViolationError as error:
@@ -90,25 +111,6 @@ class DatabaseDesign(Design):
     @abstractmethod
     async def attempt(self, op: Operation, region: Region) -> Outcome:
         """Run the transaction once."""
-
-
-async def retrying(
-    region: Region, attempts: int, backoff: Nanoseconds, transaction: Callable[[], Awaitable[T]]
-) -> T:
-    """Run a transaction again after 40001 and 40P01, with a doubling pause.
-
-    Raises what the last attempt raised.
-    """
-    attempt = 1
-    while True:
-        try:
-            return await transaction()
-        except TransactionRollbackError:
-            if attempt == attempts:
-                raise
-        region.retried()
-        await region.sleep(backoff * 2 ** (attempt - 1) / 1e9)
-        attempt += 1
 
 
 async def follow(region: Region, store: Store) -> None:

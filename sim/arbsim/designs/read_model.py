@@ -9,14 +9,14 @@ from typing import Any
 from asyncpg.exceptions import CheckViolationError
 
 from arbsim.designs.client import LocalRequests
-from arbsim.designs.database import DECREMENT, DEPOSIT, DatabaseDesign, follow, retrying
+from arbsim.designs.database import DECREMENT, DEPOSIT, DatabaseDesign, Retries, follow
 from arbsim.designs.messages import COMMANDS, REPLIES, allows, key_of, reply, to_operation
-from arbsim.model import FindingKind, Kind, Nanoseconds, Operation
+from arbsim.model import FindingKind, Kind, Operation
 from arbsim.worlds.api import Producer, Region, Resources, Store, Topic
 
 
 @dataclass(frozen=True)
-class ReadModel(LocalRequests):
+class ReadModel(Retries, LocalRequests):
     """A service in each region checks the rule on its read model, then writes to the one database.
 
     The read model is right about the past. Between a commit and its event somebody else decides.
@@ -39,8 +39,6 @@ class ReadModel(LocalRequests):
     own_order = "commit"
 
     check: bool = True
-    attempts: int = 10
-    backoff: Nanoseconds = Nanoseconds(2_000_000)
 
     def resources(self) -> Resources:
         """The accounts table with its change stream; commands and replies in each region."""
@@ -82,7 +80,7 @@ class ReadModel(LocalRequests):
         accepted = allows(op, store.get(op.account))
         if accepted and op.kind is not Kind.READ:
             try:
-                await retrying(region, self.attempts, self.backoff, lambda: self.write(op, region))
+                await self.retrying(region, lambda: self.write(op, region))
             except CheckViolationError:
                 accepted = False
         await producer.send_and_wait(REPLIES, reply(accepted, store.get(op.account)), key=key_of(op.id))

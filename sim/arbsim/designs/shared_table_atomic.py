@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from arbsim.designs.database import DEPOSIT, SELECT, WITHDRAW, retrying
+from arbsim.designs.database import DEPOSIT, SELECT, WITHDRAW, Retries
 from arbsim.designs.table_consumer import Decision, SharedTableConsumer
-from arbsim.model import VIOLATIONS, Kind, Nanoseconds, Operation
+from arbsim.model import VIOLATIONS, Kind, Operation
 from arbsim.worlds.api import Region, Resources
 
 DONE = "CREATE TABLE done (op_id BIGINT PRIMARY KEY, accepted BOOLEAN NOT NULL)"
@@ -18,7 +18,7 @@ RECALL = "SELECT accepted FROM done WHERE op_id = $1"
 
 
 @dataclass(frozen=True)
-class SharedTableAtomic(SharedTableConsumer):
+class SharedTableAtomic(Retries, SharedTableConsumer):
     """The cure: the predicate UPDATE, with the operation's id in the same transaction: repeats do nothing."""
 
     name = "bus/shared-table-atomic"
@@ -32,9 +32,6 @@ class SharedTableAtomic(SharedTableConsumer):
     fresh_reads = True
     own_order = "commit"
 
-    attempts: int = 10
-    backoff: Nanoseconds = Nanoseconds(2_000_000)
-
     def resources(self) -> Resources:
         """The shared table's resources, and a table of the operations that are done."""
         shared = super().resources()
@@ -42,7 +39,7 @@ class SharedTableAtomic(SharedTableConsumer):
 
     async def decide_one(self, region: Region, op: Operation) -> Decision:
         """Try the transaction until it is no deadlock's victim."""
-        return await retrying(region, self.attempts, self.backoff, lambda: self.attempt(region, op))
+        return await self.retrying(region, lambda: self.attempt(region, op))
 
     def judged_steps(self) -> Sequence[Callable[..., Any]]:
         """Return the transaction."""
