@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from arbsim.conform.server import Server, ServerUnreachable
 from arbsim.conform.verify import VerifyResults, verify
 from arbsim.delivery import TRIALS, UNDISTURBED, run_trial, stream_facts
 from arbsim.history import History
+from arbsim.machine import machine_facts
 from arbsim.model import Workload
 from arbsim.repeating.designs import Repetitions
 from arbsim.repeating.pairs import NothingToRepeat, race_of
@@ -336,18 +335,6 @@ def as_the_servers(settings: Settings, servers: Servers, levels: Mapping[str, st
 
 
 # -- facts ---------------------------------------------------------------------------------------------
-
-
-def machine_facts() -> dict[str, str]:
-    """What this machine is, in words that identify nobody."""
-    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return {
-        "system": f"{platform.system()} {platform.release()}",
-        "architecture": platform.machine(),
-        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
-        "memory": f"{pages * size / 2**30:.0f} GiB",
-        "Python": platform.python_version(),
-    }
 
 
 def _with_levels(server: ServerFacts, levels: Mapping[str, str]) -> ServerFacts:

@@ -17,13 +17,13 @@ from arbsim.cli.inputs import (
     ScenarioFile,
     Seed,
     choose_designs,
-    cores,
     own_designs_failing,
     read_scenario,
     replay_line,
     slug,
 )
 from arbsim.cli.output import BROKEN, INTERRUPTED, AsJson, bad_input, print_out, visible
+from arbsim.machine import cores
 
 if TYPE_CHECKING:
     from arbsim.explore.counterexample import Counterexample

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,10 +141,3 @@ def slug(file: str, name: str) -> str:
     return (
         "".join(char if char.isalnum() or char in "-_" else "-" for char in stem.lower()).strip("-") or "run"
     )
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

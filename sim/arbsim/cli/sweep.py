@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from arbsim.cli.app import app
-from arbsim.cli.inputs import cores, quoted_place, read_scenario, slug
+from arbsim.cli.inputs import quoted_place, read_scenario, slug
 from arbsim.cli.output import AsJson, Unreachable, bad_input, print_out, told_of
 from arbsim.cli.progress import sweep_progress
+from arbsim.machine import cores
 
 if TYPE_CHECKING:
     from arbsim.sweep.executors import Workers
