@@ -28,7 +28,7 @@ def ok(outcome: Outcome) -> Result:
 
 
 def rows(outcome: Outcome) -> list[tuple[Any, ...]]:
-    return ok(outcome).rows
+    return list(ok(outcome).rows)
 
 
 def error(outcome: Outcome) -> str:

@@ -252,3 +252,11 @@ def test_a_held_statement_keeps_its_locks_until_it_is_committed_and_counts_as_au
     assert engine.table("x") == [{"id": 1, "v": 2}]
     assert error(a.execute("SELECT 1/0", hold=True)) == "22012"
     assert not a.in_transaction
+
+
+def test_an_answer_that_all_sessions_share_holds_nothing_that_can_be_changed() -> None:
+    first, second = Engine().session(), Engine().session()
+    for sql in ("BEGIN", "SET TRANSACTION READ WRITE", "ROLLBACK", "BEGIN", "COMMIT"):
+        answer = ok(first.execute(sql))
+        if answer is ok(second.execute(sql)):
+            hash((answer.columns, answer.rows, answer.work.reads, answer.work.writes))

@@ -50,7 +50,7 @@ class Player:
         if isinstance(outcome, SqlError):
             self.answers[number].append(("error", outcome.sqlstate))
         else:
-            self.answers[number].append((outcome.tag, outcome.rows))
+            self.answers[number].append((outcome.tag, list(outcome.rows)))
 
 
 orders = st.lists(st.integers(min_value=0, max_value=5), max_size=24)

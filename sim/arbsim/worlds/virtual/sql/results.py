@@ -35,7 +35,7 @@ class Result:
     """A statement's answer. `tag` is PostgreSQL's command tag; `rowcount` the number of rows in it."""
 
     columns: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
+    rows: Sequence[tuple[Any, ...]]
     rowcount: int
     tag: str
     work: Work

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 Outcome = Result | SqlError
 
-_BEGUN = Result((), [], 0, "BEGIN", Work("begin"))
-_SET = Result((), [], 0, "SET", Work("begin"))
-_COMMITTED = Result((), [], 0, "COMMIT", Work("commit"))
-_ROLLED_BACK = Result((), [], 0, "ROLLBACK", Work("rollback"))
+_BEGUN = Result((), (), 0, "BEGIN", Work("begin"))
+_SET = Result((), (), 0, "SET", Work("begin"))
+_COMMITTED = Result((), (), 0, "COMMIT", Work("commit"))
+_ROLLED_BACK = Result((), (), 0, "ROLLBACK", Work("rollback"))
 
 
 class Waiting:
@@ -187,7 +187,7 @@ class Session:
     def _script(self, statements: Sequence[Text], args: Sequence[object]) -> Generator[Waiter, None, Outcome]:
         """Several statements in one text: one implicit transaction where no block is open."""
         if not statements:
-            return Result((), [], 0, "", Work())
+            return Result((), (), 0, "", Work())
         if args:
             return self._failed(
                 failure("42601", "cannot insert multiple commands into a prepared statement").error
@@ -275,7 +275,7 @@ class Session:
     def _define(self, text: Text) -> Outcome:
         if self.tx is not None and self.tx.explicit:
             raise not_supported("CREATE TABLE and DROP TABLE are supported outside transaction blocks only")
-        return Result((), [], 0, self.engine.define(text), Work("write"))
+        return Result((), (), 0, self.engine.define(text), Work("write"))
 
     def _prepare(self, text: Text, args: Sequence[object]) -> Run:
         """What is to be run, in a transaction that sees what it is to see."""
@@ -365,7 +365,7 @@ class Session:
             return Result(("transaction_isolation",), [(self.isolation,)], 1, "SHOW", Work("read"))
         if parsed.table not in self.engine.tables:
             raise failure("42P01", f'relation "{parsed.table}" does not exist')
-        return Result((), [], 0, parsed.tag, Work("write"))
+        return Result((), (), 0, parsed.tag, Work("write"))
 
     def _begin(self, begin: Begin) -> Outcome:
         if self.tx is None or not self.tx.explicit:  # in a script BEGIN takes over the implicit one
@@ -420,14 +420,14 @@ class Session:
             return IN_FAILED_TRANSACTION
         if command.verb == "SAVEPOINT":
             tx.savepoints.append((command.name, len(tx.undo)))
-            return Result((), [], 0, "SAVEPOINT", Work("begin"))
+            return Result((), (), 0, "SAVEPOINT", Work("begin"))
         names = [name for name, _ in tx.savepoints]
         if command.name not in names:
             raise failure("3B001", f'savepoint "{command.name}" does not exist')
         place = len(names) - 1 - names[::-1].index(command.name)
         if command.verb == "RELEASE":
             del tx.savepoints[place:]
-            return Result((), [], 0, "RELEASE", Work("begin"))
+            return Result((), (), 0, "RELEASE", Work("begin"))
         tx.undo_to(tx.savepoints[place][1])
         del tx.savepoints[place + 1 :]
         tx.failed = False
