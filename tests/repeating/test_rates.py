@@ -6,14 +6,24 @@ import math
 from itertools import product
 
 import pytest
+from scipy.stats import binomtest
 
-from arbsim.repeating.rates import Interval, Pairs, agreeing, paired_difference, wilson
+from arbsim.repeating.rates import CONFIDENCE, Interval, Pairs, agreeing, paired_difference, wilson
 
 
 def test_wilson_s_interval_is_the_published_one() -> None:
     """81 of 263: Newcombe, Statistics in Medicine 17 (1998), 857-872, method 3."""
     interval = wilson(81, 263)
     assert (round(interval.low, 4), round(interval.high, 4)) == (0.2553, 0.3662)
+
+
+@pytest.mark.parametrize("total", [1, 2, 7, 30, 300, 5_000])
+def test_wilson_s_interval_is_that_of_scipy(total: int) -> None:
+    """Which comes with sweeps alone: a live run does without its weight."""
+    for count in sorted({0, 1, total // 3, total - 1, total}):
+        theirs = binomtest(count, total).proportion_ci(CONFIDENCE, method="wilson")
+        ours = wilson(count, total)
+        assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=1e-12, abs=1e-15)
 
 
 def test_a_rate_of_nothing_has_no_interval() -> None:
