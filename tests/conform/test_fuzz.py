@@ -8,7 +8,7 @@ import pytest
 
 from arbsim.conform import campaign as campaigns
 from arbsim.conform.campaign import campaign
-from arbsim.conform.cases import Case, Observed, Step, case_of, dump_case
+from arbsim.conform.cases import RC, RR, SER, Case, Observed, Step, case_of, dump_case
 from arbsim.conform.differences import differences
 from arbsim.conform.fuzz import (
     CLASSES,
@@ -21,7 +21,7 @@ from arbsim.conform.fuzz import (
     smallest,
 )
 from arbsim.conform.model import NotPlayable, play
-from arbsim.conform.schedules import RC, RR, SER, Schedule, schedule
+from arbsim.conform.schedules import Schedule, schedule
 from arbsim.conform.serial import committed, judgeable, serial_order
 from arbsim.conform.server import Facts, Server, ServerUnreachable
 from arbsim.conform.shrink import levels_of, shrink

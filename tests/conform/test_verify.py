@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from arbsim.conform.cases import Case, Observed
+from arbsim.conform.cases import LEVELS, Case, Observed
 from arbsim.conform.model import play
-from arbsim.conform.probes import LEVELS, PROBES
+from arbsim.conform.probes import PROBES
 from arbsim.conform.results import Target
 from arbsim.conform.verify import VerifyResults, level_of, render, verify
 from arbsim.worlds.virtual.sql import Engine

@@ -107,7 +107,8 @@ def verify_db(
 
 
 async def _verify(dsn: str, blocked_after_s: float) -> VerifyResults:
-    from arbsim.conform.probes import LEVELS, PROBES
+    from arbsim.conform.cases import LEVELS
+    from arbsim.conform.probes import PROBES
     from arbsim.conform.verify import verify
 
     async with _connected(dsn, blocked_after_s) as executor:

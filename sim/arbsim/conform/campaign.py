@@ -12,11 +12,10 @@ from pydantic import Field
 
 from arbsim.document import Part
 
-from .cases import dump_case, expecting
+from .cases import SER, dump_case, expecting
 from .fuzz import CLASSES, Compared, Play, Serializability, class_of, fuzz, serializability, smallest
 from .model import NotPlayable
 from .results import SCHEMA_VERSION, Target
-from .schedules import SER
 from .server import Server
 
 LANES = 4

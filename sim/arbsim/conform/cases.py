@@ -15,6 +15,9 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, TypeAdapter, V
 
 from arbsim.scenario.mistakes import nearest
 
+RC, RR, SER = LEVELS = ("read committed", "repeatable read", "serializable")
+"""The isolation levels, as SQL has them: cases say what real servers hear, whatever the models call it."""
+
 Rows = list[list[Any]]
 MOST_BYTES = 50_000_000
 NAMES = ("error", "message", "constraint", "rows", "rowcount", "columns", "tag")

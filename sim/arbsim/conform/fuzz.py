@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .cases import Answer, Case, Observed, expecting
+from .cases import RC, RR, SER, Answer, Case, Observed, expecting
 from .differences import Difference, differences
 from .model import NotPlayable
 from .model import play as play_on_model
-from .schedules import RC, RR, SER, Schedule, schedule
+from .schedules import Schedule, schedule
 from .serial import committed, judgeable, serial_order
 from .server import ServerUnreachable
 from .shrink import shrink

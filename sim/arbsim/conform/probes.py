@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .cases import Answer, Case, Final, Observed, Step
+from .cases import LEVELS, RC, RR, SER, Answer, Case, Final, Observed, Step
 
-RC, RR, SER = LEVELS = ("read committed", "repeatable read", "serializable")
 _SETUP = [
     "create table test (id int primary key, value int)",
     "insert into test (id, value) values (1, 10), (2, 20)",

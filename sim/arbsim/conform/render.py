@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from .cases import LEVELS
 from .results import CaseResult, ConformResults, Status
 
-LEVELS = ("read committed", "repeatable read", "serializable")
 _MARKS: dict[Status, str] = {
     "as-expected": "+ as expected",
     "different": "x different",

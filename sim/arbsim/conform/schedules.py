@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 
 from arbsim.worlds.virtual.sql import Engine
 
-from .cases import Case, Final, Observed, Step
+from .cases import LEVELS, RC, Case, Final, Observed, Step
 from .model import ModelRun
 
-RC, RR, SER = "read committed", "repeatable read", "serializable"
 TABLE = "create table t (id int primary key, k int unique, v int not null check (v >= 0), n numeric(8,2) default 1)"
 FINAL = Final("select id, k, v, n from t order by id")
 SETTINGS = ("set enable_seqscan = off", "set enable_bitmapscan = off")
@@ -78,8 +77,8 @@ def _levels(draw: random.Random) -> list[str]:
     sessions = draw.choice((2, 2, 2, 3, 3, 4))
     kind = draw.randrange(4)
     if kind < 3:
-        return [(RC, RR, SER)[kind]] * sessions
-    return [draw.choice((RC, RR, SER)) for _ in range(sessions)]
+        return [LEVELS[kind]] * sessions
+    return [draw.choice(LEVELS) for _ in range(sessions)]
 
 
 def _transaction(draw: random.Random, level: str, rows: int) -> list[str]:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 
-from .cases import Case, Observed, Step, expecting
+from .cases import LEVELS, RC, Case, Observed, Step, expecting
 
-_LEVEL = re.compile(r"begin isolation level (read committed|repeatable read|serializable)\b")
+_LEVEL = re.compile(rf"begin isolation level ({'|'.join(LEVELS)})\b")
 _ROWS = re.compile(r"\([^()]*\)")
 
 
@@ -52,7 +52,7 @@ def levels_of(steps: Sequence[Step]) -> tuple[str, ...]:
     found = [match[1] for step in steps if (match := _LEVEL.match(step.sql)) is not None]
     begun = {step.session for step in steps if _LEVEL.match(step.sql)}
     if any(step.session not in begun for step in steps):
-        found.append("read committed")
+        found.append(RC)
     return tuple(dict.fromkeys(found))
 
 

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from arbsim.document import Part
 
-from .cases import Case, Observed
-from .probes import LEVELS, PROBES, Probe, Seen
+from .cases import LEVELS, RC, RR, SER, Case, Observed
+from .probes import PROBES, Probe, Seen
 from .results import SCHEMA_VERSION, Target
 
 Play = Callable[[Case], Awaitable[Observed]]
@@ -107,17 +107,14 @@ def _facts(level: str, reported: str, cells: tuple[Cell, ...], yugabyte: bool) -
 def level_of(possible: set[str]) -> str:
     """The isolation level that a set of possible anomalies amounts to."""
     if possible & {"G0", "G1a", "G1b", "G1c", "OTV"}:
-        return "less than read committed"
+        return f"less than {RC}"
     if possible & {"PMP", "P4", "G-single"}:
-        return "read committed"
-    return "snapshot isolation" if possible else "serializable, as far as these anomalies show"
+        return RC
+    return _SNAPSHOT if possible else f"{SER}, as far as these anomalies show"
 
 
-_EXPECTED = {
-    "read committed": "read committed",
-    "repeatable read": "snapshot isolation",
-    "serializable": "serializable",
-}
+_SNAPSHOT = "snapshot isolation"
+_EXPECTED = {RC: RC, RR: _SNAPSHOT, SER: SER}
 
 
 def _warnings(
@@ -129,7 +126,7 @@ def _warnings(
         yield f"{name} does not stop {', '.join(broken)}, which it claims to stop: it gives {gives}."
     elif not gives.startswith(_EXPECTED[level]):
         yield f"{name} is silently another level here: it gives {gives}."
-        if yugabyte and level == "read committed":
+        if yugabyte and level == RC:
             yield (
                 "YugabyteDB maps READ COMMITTED to snapshot isolation unless its flag "
                 "yb_enable_read_committed_isolation is true: expect 40001 where READ COMMITTED would wait and go on."
