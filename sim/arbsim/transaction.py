@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from arbsim.model import Kind, Nanoseconds
-
-Isolation = Literal["read_committed", "repeatable_read", "serializable"]
+from arbsim.worlds.api import Isolation
 
 PARAMETER_NAMES = ("amount", "account", "to_account", "region", "op_id")
 """What SQL can ask of the operation, as ``:amount`` and so on."""

@@ -16,7 +16,8 @@ from arbsim.parameters import parameter
 from arbsim.scenario.mistakes import nearest
 from arbsim.scenario.quantities import Duration, OneOf, Quantity, Switch, Text, Whole, fault
 from arbsim.scenario.values import EXACTLY_ONE_KEY, DelayAboveZero, Section
-from arbsim.transaction import Condition, Isolation, SqlTransaction, Statement, Step, Think
+from arbsim.transaction import Condition, SqlTransaction, Statement, Step, Think
+from arbsim.worlds.api import Isolation
 
 DESIGNS_MAX = 100
 _ACCOUNT_TO_TARGET = ":to_account"

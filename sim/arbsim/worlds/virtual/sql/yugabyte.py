@@ -18,6 +18,7 @@ from .access import Access
 from .errors import Failure, Restart, SqlError
 from .expressions import Env
 from .locks import NO_KEY_UPDATE, Waiter
+from .transactions import READ_COMMITTED
 
 if TYPE_CHECKING:
     from .storage import Key, Table
@@ -81,7 +82,7 @@ def conflict(tx: Transaction, error: SqlError) -> None:
 
 def may_restart(tx: Transaction) -> bool:
     """Whether the server may run the current statement again by itself after a conflict."""
-    return tx.effective == "read committed" or tx.statements == 0
+    return tx.effective == READ_COMMITTED or tx.statements == 0
 
 
 def lock_predicate(tx: Transaction, table: Table, access: Access, env: Env) -> Iterator[Waiter]:
