@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel
 
 from arbsim.scenario.entries import SqlDesign, SqlStep, catalogue, parameters_model
 from arbsim.scenario.models import AlikeAccounts, Scenario
+from arbsim.scenario.values import section_in
 
 
 def keys_at(path: tuple[int | str, ...], data: Any) -> Iterable[str]:
@@ -38,7 +38,7 @@ def _model_at(path: tuple[int | str, ...], data: Any) -> type[BaseModel] | None:
     for part in path:
         # What names no field is a place in a list or a key of people's own.
         field = model.model_fields.get(str(part))
-        section = _section_in(field.annotation) if field is not None else None
+        section = section_in(field.annotation) if field is not None else None
         model = section or model
     return model
 
@@ -47,21 +47,10 @@ def _entry_model(path: tuple[int | str, ...], data: Any) -> type[BaseModel] | No
     if "sql" in path:
         inner = path[path.index("sql") + 1 :]
         if inner[:1] == ("retry",):
-            return _section_in(SqlDesign.model_fields["retry"].annotation)
+            return section_in(SqlDesign.model_fields["retry"].annotation)
         return SqlStep if inner else SqlDesign
     entry = data["designs"][path[1]] if len(path) > 1 else {}
     design = entry.get("design") if isinstance(entry, dict) else None
     return (
         parameters_model(catalogue()[design]) if isinstance(design, str) and design in catalogue() else None
     )
-
-
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the section that a type is made of: itself, or what a tuple, a dict or an optional holds."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for part in typing.get_args(annotation):
-        found = _section_in(part)
-        if found is not None:
-            return found
-    return None

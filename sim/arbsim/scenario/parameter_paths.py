@@ -23,6 +23,7 @@ from arbsim.scenario.mistakes import listed, nearest
 from arbsim.scenario.models import Scenario
 from arbsim.scenario.quantities import Duration, Exponent, Money, Percent, Quantity, Rate, Whole, fault
 from arbsim.scenario.sweeps import Range
+from arbsim.scenario.values import section_in
 
 SECTIONS = ("network", "database", "kafka", "cdc", "workload")
 SHORT = {"workload.zipf": ("workload", "generate", "accounts", "exponent")}
@@ -52,7 +53,7 @@ def places(data: Mapping[str, Any]) -> dict[str, Place]:
     """Return every parameter that a scenario can vary, by its full name."""
     found: list[Place] = []
     for section in SECTIONS:
-        model = _section_in(Scenario.model_fields[section].annotation)
+        model = section_in(Scenario.model_fields[section].annotation)
         assert model is not None
         found += _in_section((section,), model, data.get(section))
     found += _accounts(data.get("accounts"))
@@ -67,7 +68,7 @@ def _in_section(keys: Keys, model: type[BaseModel], data: Any) -> Iterator[Place
         key = field.alias or name
         here = (*keys, key)
         value = given.get(key)
-        section = _section_in(field.annotation)
+        section = section_in(field.annotation)
         if section is not None and _is_exclusive(model) and value is None:
             continue  # a form of workload that this scenario has not chosen
         if section is None:
@@ -128,16 +129,6 @@ def entry_name(entry: Any) -> str:
     """Return the name under which an entry of ``designs`` is reported."""
     name = (entry.get("name") or entry.get("design")) if isinstance(entry, dict) else entry
     return " ".join(str(name).split())
-
-
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for part in typing.get_args(annotation):
-        found = _section_in(part)
-        if found is not None:
-            return found
-    return None
 
 
 def _is_mapping(annotation: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
@@ -41,6 +41,13 @@ class Section(BaseModel):
     model_config = ConfigDict(
         defer_build=True, frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True
     )
+
+
+def section_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the section that a type is made of: itself, or what a tuple, a dict or an optional holds."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(section_in, get_args(annotation))), None)
 
 
 EXACTLY_ONE_KEY = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
