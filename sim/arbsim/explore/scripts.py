@@ -16,8 +16,8 @@ from arbsim.explore.counterexample import Counterexample, CounterexampleError
 from arbsim.explore.witness import Subject, play
 from arbsim.report.words import clean
 from arbsim.worlds.exhaustive.database import SharedEngine, SharedSession
+from arbsim.worlds.exhaustive.kernel import ChoiceKernel
 from arbsim.worlds.exhaustive.world import ChoiceWorld
-from arbsim.worlds.virtual.settings import DatabaseSettings
 from arbsim.worlds.virtual.sql.engine import Engine, Session
 from arbsim.worlds.virtual.sql.results import Result
 
@@ -92,10 +92,10 @@ def psql_files(document: Counterexample, subject: Subject) -> dict[str, str]:
     class Listening(ChoiceWorld):
         """A world that writes down what reaches its database."""
 
-        def _build_engine(self, database: DatabaseSettings) -> Engine:
+        def _new_engine(self, **options: Any) -> Engine:
             sent.clear()
             prepared.clear()
-            return _ListeningEngine(self, database, sent, prepared)
+            return _ListeningEngine(sent, prepared, self._kernel, **options)
 
     play(document, subject, Listening)
     resources = subject.design.resources()
@@ -113,17 +113,8 @@ def psql_files(document: Counterexample, subject: Subject) -> dict[str, str]:
 
 
 class _ListeningEngine(SharedEngine):
-    def __init__(
-        self, world: ChoiceWorld, database: DatabaseSettings, sent: list[Sent], prepared: list[str]
-    ) -> None:
-        super().__init__(
-            world._kernel,
-            database.dialect,
-            now=world._wall_clock,
-            max_query_layer_retries=database.query_layer_retries,
-            read_committed=database.read_committed,
-            split_writes=True,
-        )
+    def __init__(self, sent: list[Sent], prepared: list[str], kernel: ChoiceKernel, **options: Any) -> None:
+        super().__init__(kernel, **options)
         self.sent, self.prepared, self.sessions = sent, prepared, 0
 
     def session(self, name: str = "") -> Session:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from arbsim.history import History
 from arbsim.model import DesignCard, Kind, Operation, Workload
@@ -18,7 +18,7 @@ from arbsim.worlds.exhaustive.steps import Precedes, Step
 from arbsim.worlds.virtual.kernel import Journey, Kernel, Trace
 from arbsim.worlds.virtual.network import Channel, Network
 from arbsim.worlds.virtual.region import Messaging, VirtualRegion
-from arbsim.worlds.virtual.settings import DatabaseSettings, Settings
+from arbsim.worlds.virtual.settings import Settings
 from arbsim.worlds.virtual.sql.engine import Engine
 from arbsim.worlds.virtual.world import _EPOCH, VirtualWorld
 
@@ -63,15 +63,8 @@ class ChoiceWorld(VirtualWorld):
             self.kernel, settings.seed, settings.regions, settings.round_trip_ns, settings.jitter_ppm
         )
 
-    def _build_engine(self, database: DatabaseSettings) -> Engine:
-        return SharedEngine(
-            self._kernel,
-            database.dialect,
-            now=self._wall_clock,
-            max_query_layer_retries=database.query_layer_retries,
-            read_committed=database.read_committed,
-            split_writes=True,
-        )
+    def _new_engine(self, **options: Any) -> Engine:
+        return SharedEngine(self._kernel, **options)
 
     universe_type = ChoiceUniverse
 

@@ -141,13 +141,16 @@ class VirtualWorld:
         return universe
 
     def _build_engine(self, database: DatabaseSettings) -> Engine:
-        return Engine(
-            database.dialect,
+        return self._new_engine(
+            dialect=database.dialect,
             now=self._wall_clock,
             max_query_layer_retries=database.query_layer_retries,
             read_committed=database.read_committed,
             split_writes=True,
         )
+
+    def _new_engine(self, **options: Any) -> Engine:
+        return Engine(**options)
 
     def _build_clusters(self) -> Clusters | None:
         """Build the clusters with the design's topics; None where it has none."""
