@@ -212,6 +212,10 @@ class Session:
         if self._hold:
             tx.explicit = True
             return outcome
+        return self._commit(tx, outcome)
+
+    def _commit(self, tx: Transaction, outcome: Outcome) -> Outcome:
+        """Commit, which may fail; then the transaction is rolled back, and the error is the outcome."""
         try:
             self.engine.commit(tx)
         except Failure as fault:
@@ -403,13 +407,7 @@ class Session:
         if not commit or tx.failed:
             self._roll_back(tx)
             return _ROLLED_BACK
-        try:
-            self.engine.commit(tx)
-        except Failure as fault:
-            self._roll_back(tx)
-            return fault.error
-        self.tx = None
-        return _COMMITTED
+        return self._commit(tx, _COMMITTED)
 
     def _savepoint(self, command: Savepoint) -> Outcome:
         tx = self.tx
