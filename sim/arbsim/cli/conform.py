@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from arbsim.cli.app import app
 from arbsim.cli.output import AsJson, Unreachable, bad_input, print_out, visible
+from arbsim.cli.progress import counting
 
 if TYPE_CHECKING:
     from arbsim.conform.campaign import FuzzResults
@@ -89,8 +89,8 @@ def _fuzz(dsn: str | None, embedded: bool, count: int, seed: int, all_orders: bo
 
     if all_orders:
         raise bad_input("--all-orders is for a file of cases; --fuzz draws the order of the statements")
-    with _server_address(dsn, embedded) as address, _progress(count, "schedules") as advance:
-        results = _run(campaign(address, seed, count, lambda one: advance(one.level)))
+    with _server_address(dsn, embedded) as address, counting(count, "schedules") as told:
+        results = _run(campaign(address, seed, count, lambda one: told(one.level, 1)))
     _conclude(results, render, as_json)
 
 
@@ -112,8 +112,9 @@ async def _verify(dsn: str, blocked_after_s: float) -> VerifyResults:
     from arbsim.conform.verify import verify
 
     async with _connected(dsn, blocked_after_s) as executor:
-        with _progress(len(LEVELS) * len(PROBES), "probes") as advance:
-            return await verify(executor.target, executor.server.facts.yugabyte, executor.play, advance)
+        with counting(len(LEVELS) * len(PROBES), "probes") as told:
+            yugabyte = executor.server.facts.yugabyte
+            return await verify(executor.target, yugabyte, executor.play, lambda probe: told(probe, 1))
 
 
 def _read(file: Path) -> list[Case | BadCase]:
@@ -196,21 +197,5 @@ async def _on_model(cases: list[Case | BadCase], all_orders: bool) -> ConformRes
 async def _checked(cases: list[Case | BadCase], executor: Executor, all_orders: bool) -> ConformResults:
     from arbsim.conform.check import check_cases
 
-    with _progress(len(cases), "cases") as advance:
-        return await check_cases(cases, executor, all_orders=all_orders, told=lambda case: advance(case.id))
-
-
-@contextmanager
-def _progress(total: int, what: str) -> Iterator[Any]:
-    """Show on a terminal how far it is; a pipe hears nothing."""
-    if not sys.stderr.isatty():
-        yield lambda text: None
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn(what), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda text: progress.update(task, description=escape(visible(text)), advance=1)
+    with counting(len(cases), "cases") as told:
+        return await check_cases(cases, executor, all_orders=all_orders, told=lambda case: told(case.id, 1))

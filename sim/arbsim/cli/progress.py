@@ -1,4 +1,4 @@
-"""How far a sweep is: a bar on a terminal, a line now and then in a log file, nothing in a pipe."""
+"""How far a command is: a bar on a terminal, nothing in a pipe; a sweep has a line now and then in a log file too."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from arbsim.cli.output import visible
+
 if TYPE_CHECKING:
     from arbsim.sweep.run import Progress
 
@@ -19,6 +21,26 @@ LINE_S = 10
 """Seconds between two lines of a log."""
 
 Told = Callable[["Progress"], None]
+
+
+@contextmanager
+def counting(total: int | None, what: str = "") -> Iterator[Callable[[str, int], None]]:
+    """Give a function that tells what is at work, and how many are done since it last told.
+
+    ``total``: how many there will be, None where that is not known.
+    """
+    if not sys.stderr.isatty():
+        yield lambda text, done: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn(what), TextColumn("{task.description}"))
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda text, done: bar.update(task, description=escape(visible(text)), advance=done)
 
 
 @contextmanager

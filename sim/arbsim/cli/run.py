@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,8 @@ from arbsim.cli.inputs import (
     replay_line,
     slug,
 )
-from arbsim.cli.output import AsJson, bad_input, conclude, told_of, visible
+from arbsim.cli.output import AsJson, bad_input, conclude, told_of
+from arbsim.cli.progress import counting
 
 if TYPE_CHECKING:
     from arbsim.results import DesignResult
@@ -73,22 +73,12 @@ def progress(total: int | None) -> Iterator[Callable[[str, DesignResult | None],
 
     ``total``: how many designs there will be, None where that is not known.
     """
-    if not sys.stderr.isatty():
-        yield lambda name, result: None
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-
-        def told(name: str, result: DesignResult | None) -> None:
-            words = escape(visible(name)) + ("" if result is None else f"  {result.verdict.value}")
-            bar.update(task, description=words, advance=0 if result is None else 1)
-
-        yield told
+    with counting(total) as told:
+        yield (
+            lambda name, result: (
+                told(name, 0) if result is None else told(f"{name}  {result.verdict.value}", 1)
+            )
+        )
 
 
 def write_run(done: Run, folder: Path) -> str:
