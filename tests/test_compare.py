@@ -98,6 +98,37 @@ def test_a_verdict_that_nothing_decided_is_undecided() -> None:
     assert status(alone, "verdict", "inconclusive") == "met"
 
 
+def cut_off(history: History) -> History:
+    """The same run without its end."""
+    history.cut_off = True
+    history.finals = {}
+    return history
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("verdict", "not-violated"),
+        ("final 1", "0.30"),
+        ("operation 2", "accepted"),
+        ("outcomes accepted", ""),
+    ],
+)
+def test_a_run_that_was_cut_off_meets_nothing_and_breaks_nothing(what: str, words: str) -> None:
+    assert status(cut_off(holds()), what, *words.split()) == "undecided"
+
+
+def test_a_run_that_was_violated_before_it_was_cut_off_is_violated() -> None:
+    history = cut_off(with_card(answered([withdraw(70, 0, 5), withdraw(60, 3, 9)]), own_order=None))
+    assert status(history, "verdict", "violated") == "met"
+    assert status(history, "verdict", "not-violated") == "broken"
+
+
+def test_a_run_that_was_cut_off_disagrees_with_nobody() -> None:
+    unanswered = cut_off(answered([withdraw(70, 0, 5), withdraw(60, 3, 9, None)]))
+    assert compared({"whole": holds(), "part": unanswered}).disagreements.count == 0
+
+
 def test_a_design_of_which_nothing_is_expected_is_held_to_its_own_claims() -> None:
     histories = {
         "safe": holds(),

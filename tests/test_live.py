@@ -22,6 +22,8 @@ from arbsim.conform.model import play as play_on_model
 from arbsim.conform.verify import verify
 from arbsim.designs import catalogue
 from arbsim.history import History
+from arbsim.history_file import load
+from arbsim.model import Fate
 from arbsim.repeating import designs as repeating
 from arbsim.results import LinkFacts, ServerFacts
 from arbsim.worlds.live.database import DatabaseServer
@@ -62,6 +64,7 @@ class Machine:
     def __init__(self) -> None:
         self.live: dict[str, Step] = {}
         self.model: dict[str, Step] = {}
+        self.cut_off: set[str] = set()
         self.runs: list[str] = []
         self.names: list[str] = []
         self.ask: Step = nothing
@@ -77,10 +80,20 @@ class Machine:
         self.ask()
 
     def run_live(
-        self, design: Any, card: Any, workload: Any, settings: Any, servers: Any, run: str, on_delivered: Any
+        self,
+        design: Any,
+        card: Any,
+        workload: Any,
+        settings: Any,
+        servers: Any,
+        run: str,
+        on_delivered: Any,
+        on_cut_off: Callable[[History], None],
     ) -> History:
         assert run not in self.runs
         self.runs.append(run)
+        if card.name in self.cut_off:
+            on_cut_off(_begun(card, workload))
         self.live.get(f"{card.name}, again" if self.judged(card.name) else card.name, nothing)()
         self.names.append(card.name)
         return run_model(design, card, workload, settings)
@@ -89,6 +102,15 @@ class Machine:
         self.model.get(card.name, nothing)()
         self.modelled.append(settings)
         return run_model(design, card, workload, settings)
+
+
+def _begun(card: Any, workload: Any) -> History:
+    """The first operation was accepted; the others were not answered."""
+    history = History(card, workload, cut_off=True)
+    history.invoke(1, 0)
+    history.answer(1, 5_000_000, Fate.ACCEPTED)
+    history.invoke(2, 5_000_000)
+    return history
 
 
 @pytest.fixture(name="machine")
@@ -223,7 +245,33 @@ def test_a_server_that_goes_is_4_and_what_was_judged_before_is_kept(
         "db/select-then-update": "PostgreSQL ended with status 1. Of its 2 operations: 1 unknown"
     }
     told = capsys.readouterr().err
-    assert "error: PostgreSQL ended with status 1\nlog\nWhat was judged before: reports/short_live" in told
+    assert "error: PostgreSQL ended with status 1\nlog\nWhat happened so far: reports/short_live" in told
+
+
+@pytest.mark.parametrize("judged_before", [True, False])
+def test_a_design_that_was_at_work_when_a_server_went_is_kept_with_every_operation(
+    judged_before: bool, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "db/serializable" if judged_before else "db/atomic-update"
+    gone = live.ServerUnavailable("PostgreSQL ended with status 1\nlog")
+    gone.add_note("Of its 2 operations: 1 accepted, 1 unknown")
+    machine.live[name], machine.cut_off = raises(gone), {name}
+    assert run_app(["live", "short.yaml"], as_json=False) == 4
+    told = results()
+    assert list(told["designs"]) == ["db/atomic-update", "db/serializable"][: 1 + judged_before]
+    assert set(told["live"]["not_run"].values()) == {"the run ended before"}
+    assert name not in told["live"]["simulated"]
+    one = told["designs"][name]
+    why = "the run was cut off: PostgreSQL ended with status 1. Of its 2 operations: 1 accepted, 1 unknown"
+    assert (one["verdict"], one["notes"]) == ("inconclusive", [why])
+    history = load(Path("reports/short_live/history.jsonl")).histories[-1]
+    assert history.cut_off
+    assert [history.fate(number) for number in (1, 2)] == [Fate.ACCEPTED, None]
+    assert "What happened so far: reports/short_live" in capsys.readouterr().err
+    assert run_app(["audit", "reports/short_live/history.jsonl"], as_json=False) == 3
+    again = capsys.readouterr().out
+    assert why in " ".join(again.split())
+    assert "Exit status 3" in again
 
 
 def test_a_server_that_never_came_is_4_and_writes_nothing(machine: Machine) -> None:

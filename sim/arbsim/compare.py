@@ -72,12 +72,13 @@ class RunFacts:
     """What expectations and disagreements need of one design's run beside its judgement.
 
     ``fates`` are in order of operation; one that was never answered is unknown. ``failures`` counts the failed
-    operations by reason. ``totals`` are the run's own counts.
+    operations by reason. ``totals`` are the run's own counts. ``cut_off``: all of this is what there was so far.
     """
 
     fates: tuple[Fate, ...]
     failures: Mapping[str, int]
     totals: Mapping[str, int]
+    cut_off: bool = False
 
 
 def run_facts(history: History) -> RunFacts:
@@ -87,6 +88,7 @@ def run_facts(history: History) -> RunFacts:
         tuple(answer.fate or Fate.UNKNOWN for answer in answers),
         Counter(answer.reason for answer in answers if answer.fate is Fate.FAILED),
         dict(history.totals),
+        history.cut_off,
     )
 
 
@@ -136,7 +138,8 @@ def compare(
 
     ``runs`` has an entry for every design. Expectations of designs that are not in ``designs`` are left out: nobody
     asked for them. A design that the servers of a live run cannot stand for is undecided, where something is expected
-    of it. A design of which nothing is expected is held to its own claims. What is folded of a live run's change
+    of it. So is one whose run was cut off, unless it had been violated by then; it disagrees with nobody. A design of
+    which nothing is expected is held to its own claims. What is folded of a live run's change
     stream must be what its table holds.
     """
     met = tuple(_expectations(designs, expectations, runs, facts.live.not_run if facts.live else ()))
@@ -241,11 +244,12 @@ def operation_row(op: Operation) -> OperationRow:
 def _disagreements(workload: Workload, runs: Mapping[str, RunFacts]) -> Disagreements:
     count = 0
     first: list[Disagreement] = []
-    for op, fates in zip(workload, zip(*(run.fates for run in runs.values()), strict=True), strict=False):
+    whole = {name: run.fates for name, run in runs.items() if not run.cut_off}
+    for op, fates in zip(workload, zip(*whole.values(), strict=True), strict=False):
         if any(fate is not fates[0] for fate in fates):
             count += 1
             if len(first) < MOST_DISAGREEMENTS:
-                by_design = dict(zip(runs, fates, strict=True))
+                by_design = dict(zip(whole, fates, strict=True))
                 first.append(Disagreement(operation=operation_row(op), fates=by_design))
     return Disagreements(count=count, first=tuple(first))
 
@@ -265,6 +269,8 @@ def _expectations(
     for name, result in designs.items():
         for expected in by_design.get(name, ()):
             observed, status = _observe(expected, result, runs[name])
+            if runs[name].cut_off and (expected.what != "verdict" or result.verdict is Verdict.INCONCLUSIVE):
+                status = "undecided"
             yield Expectation(
                 design=name, what=expected.what, expected=expected.words, observed=observed, status=status
             )

@@ -141,7 +141,7 @@ class History:
     ``finals`` are the balances that the stores held at the end, read from the stores themselves.
     ``totals`` counts what the run cost: messages, wan_messages, and what else a world counts.
     ``quiet_ns`` is the time at which nothing was under way any more; ``agreed_ns`` the last change of any
-    store.
+    store. ``cut_off``: the run ended before its operations did; what has no final balance there, was still changing.
     """
 
     card: DesignCard
@@ -155,6 +155,7 @@ class History:
     statements: dict[str, int] = field(default_factory=dict)
     """SQL texts that were executed, with how often."""
     quiet_ns: int = 0
+    cut_off: bool = False
     _invoked: array[int] = field(init=False)
     _recorded: array[int] = field(init=False)
     _answered: array[int] = field(init=False)

@@ -3,7 +3,8 @@
 The first line says what was run and what was expected. Then come the operations; then, for each design, its card and
 its rows: answers (``a``), effects (``e``), reads (``r``) and waits (``w``), as arrays of numbers in the order of the
 columns of :class:`arbsim.history.History`. The last line says how many lines there are, so a file that was cut off is
-noticed. Times are virtual nanoseconds, money is in cents.
+noticed. A run that was cut off says ``cut_off`` beside its card, and may have no final balances. Times are virtual
+nanoseconds, money is in cents.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ class _Design(_Line):
     notes: tuple[str, ...]
     statements: dict[str, int]
     quiet_ns: _Long
+    cut_off: bool = False
     rows: Annotated[int, Field(ge=0)]
 
 
@@ -128,6 +130,7 @@ def _lines(run: SavedRun) -> Iterator[Any]:
             notes=tuple(history.notes),
             statements=history.statements,
             quiet_ns=history.quiet_ns,
+            cut_off=history.cut_off,
             rows=len(rows),
         ).model_dump(mode="json")
         yield from rows
@@ -250,6 +253,7 @@ class _Reader:
         history.notes = list(design.notes)
         history.statements = dict(design.statements)
         history.quiet_ns = design.quiet_ns
+        history.cut_off = design.cut_off
         rows = _Rows(history)
         for _ in range(design.rows):
             document = self._document()

@@ -50,7 +50,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class LiveRun:
-    """What a live run gives. Some designs are missing where it ended early.
+    """What a live run gives. Some designs are missing where it ended early, and one may have been cut off.
 
     ``end``: what ended it, where that was Ctrl-C, a server or a bug in a design.
     """
@@ -74,7 +74,7 @@ def run_live(
 
     The servers are started here, or somebody's ``own``; ``tell`` is told what stays there. ``on_design`` is told when
     a design begins (result None) and when it is judged, and before that which server is being waited for. Raises
-    ServerUnavailable where no design was judged before, and DesignFailed for a bug in the first.
+    ServerUnavailable where no design had begun before, and DesignFailed for a bug in the first.
 
     ``repeat``: how often the workload's first race is repeated through each design, live and simulated. Raises
     NothingToRepeat where it has none.
@@ -85,6 +85,7 @@ def run_live(
     repetitions: Repetitions | None = None
 
     judged: list[Judged] = []
+    so_far: list[History] = []
     streams: dict[str, tuple[StreamFacts, ...]] = {}
     end: KeyboardInterrupt | ServerUnavailable | DesignFailed | None = None
     needs = [design.resources() for design in designs.values()]
@@ -92,11 +93,10 @@ def run_live(
         model = as_the_servers(settings, stack.servers, levels)
         not_run = _cannot_run(designs, stack.servers)
         try:
-            for number, (name, design) in enumerate(designs.items(), start=1):
-                if name in not_run:
-                    continue
+            for number, name in enumerate((one for one in designs if one not in not_run), start=1):
                 on_design(name, None)
-                judged.append(_judge(name, design, workload, settings, stack, _run_name(number), streams))
+                design, run = designs[name], _run_name(number)
+                judged.append(_judge(name, design, workload, settings, stack, run, streams, so_far.append))
                 on_design(name, judged[-1].result)
                 if INTERRUPTED in judged[-1].history.notes:
                     raise KeyboardInterrupt
@@ -108,6 +108,7 @@ def run_live(
                 ran = {one.name: designs[one.name] for one in judged}
                 repetitions.run(ran, stack.servers, lambda what: on_design(what, None))
         except (KeyboardInterrupt, ServerUnavailable, DesignFailed) as error:
+            judged += _cut_off(so_far, error)
             if not judged:
                 raise
             end = error
@@ -168,13 +169,25 @@ def _not_reached(
     not_run: Mapping[str, str],
     error: KeyboardInterrupt | ServerUnavailable | DesignFailed,
 ) -> dict[str, str]:
-    """Why designs are missing in a run that ended early: the first of them ran when it ended."""
+    """Why designs are missing in a run that ended early: the first of them was at work, unless it has been judged."""
     done = {one.name for one in judged} | not_run.keys()
     missing = [name for name in designs if name not in done]
     reasons = dict.fromkeys(missing, "the run ended before")
-    if missing and not isinstance(error, KeyboardInterrupt):
-        reasons[missing[0]] = ". ".join((str(error).splitlines()[0], *notes_of(error)))
+    if missing and not judged[-1].history.cut_off and not isinstance(error, KeyboardInterrupt):
+        reasons[missing[0]] = _why(error)
     return reasons
+
+
+def _cut_off(so_far: Sequence[History], error: BaseException) -> Iterator[Judged]:
+    """The design that was at work when a server went, judged by what had happened so far."""
+    for history in so_far if isinstance(error, ServerUnavailable) else ():
+        history.notes.append(f"the run was cut off: {_why(error)}")
+        yield Judged(history.card.name, history, audit(history))
+
+
+def _why(error: BaseException) -> str:
+    """What ended a run, on one line."""
+    return ". ".join((str(error).splitlines()[0], *notes_of(error)))
 
 
 def notes_of(error: BaseException) -> Sequence[str]:
@@ -212,12 +225,13 @@ def _judge(
     stack: Stack,
     run: str,
     streams: dict[str, tuple[StreamFacts, ...]],
+    on_cut_off: Callable[[History], None],
 ) -> Judged:
     def on_delivered(delivered: Sequence[Delivered]) -> None:
         killed = bool(settings.cdc.restart_at_ns)
         streams[name] = tuple(stream_facts(delivered, "at least once", killed=killed))
 
-    history = _played(name, design, workload, settings, stack, run, on_delivered)
+    history = _played(name, design, workload, settings, stack, run, on_delivered, on_cut_off)
     return Judged(name, history, audit(history))
 
 
@@ -229,11 +243,21 @@ def _played(
     stack: Stack,
     run: str,
     on_delivered: Callable[[Sequence[Delivered]], None] = lambda delivered: None,
+    on_cut_off: Callable[[History], None] = lambda history: None,
 ) -> History:
     """Run a design on the servers. Raises ServerUnavailable, and DesignFailed for what it raises that is no outcome."""
     try:
         card = card_of(name, design)
-        return run_design(design, card, workload, settings, stack.servers, run, on_delivered=on_delivered)
+        return run_design(
+            design,
+            card,
+            workload,
+            settings,
+            stack.servers,
+            run,
+            on_delivered=on_delivered,
+            on_cut_off=on_cut_off,
+        )
     except ServerUnavailable:
         raise
     except Exception as error:
@@ -294,13 +318,13 @@ def in_force(found: VerifyResults) -> dict[str, str]:
 def _simulations(
     judged: Sequence[Judged], designs: Mapping[str, Design], workload: Workload, settings: Settings
 ) -> tuple[dict[str, Simulated], bool]:
-    """What the models say of the designs that ran, and whether Ctrl-C ended it.
+    """What the models say of the designs that ran to their end, and whether Ctrl-C ended it.
 
     A design that fails on them has nothing beside it: the live run is not thrown away for that.
     """
     beside: dict[str, Simulated] = {}
     try:
-        for one in judged:
+        for one in (one for one in judged if not one.history.cut_off):
             with suppress(DesignFailed), designs_failing(one.name):
                 design = designs[one.name]
                 history = run_model(design, card_of(one.name, design), workload, settings)

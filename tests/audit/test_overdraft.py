@@ -122,6 +122,13 @@ def test_transfers_elsewhere_do_not_make_an_account_inexact() -> None:
     assert in_real_time(answered(ops, {1: 100, 2: 100, 3: 100})).exact
 
 
+def test_in_its_own_order_a_deposit_that_nobody_was_told_of_may_have_paid_for_a_withdrawal() -> None:
+    history = answered([deposit(50, 0, 10, None), withdraw(150, 0, 10), withdraw(10, 0, 10, None)])
+    for number in (1, 2, 3):
+        history.place(number, number)
+    assert in_own_order(history).found == ()
+
+
 @pytest.mark.parametrize("own_order", ["commit", "offset"])
 def test_in_its_own_order_a_design_is_held_to_its_word(own_order: str) -> None:
     history = with_card(answered([withdraw(150, 0, 10), deposit(50, 0, 10)]), own_order=own_order)

@@ -1,11 +1,14 @@
 """The bus designs on two real Kafka clusters with real MirrorMaker, each region's service a process of its own."""
 
+import signal
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from arbsim.audit import audit
-from arbsim.model import FindingKind, Kind, Operation, Verdict, Workload
+from arbsim.designs.regional_deltas import RegionalDeltas
+from arbsim.model import FindingKind, Kind, Operation, Outcome, Verdict, Workload
 from arbsim.worlds.live.serving import KillService
 from tests.live.stack import Live
 
@@ -66,3 +69,24 @@ def test_the_single_writer_holds_though_its_process_is_killed_at_work(kafka: Liv
     assert result.outcomes.accepted == 50
     assert result.final["1"] == {"east": "0.00"}
     assert {kind for kind, finding in result.findings.items() if finding.count} == set()
+
+
+class Interrupts(RegionalDeltas):
+    """Ctrl-C comes with the first answer."""
+
+    name = "interrupts"
+
+    async def decide(self, op: Operation, region: Any) -> Outcome:
+        outcome = await super().decide(op, region)
+        signal.raise_signal(signal.SIGINT)
+        return outcome
+
+
+def test_an_interrupted_run_is_not_held_to_news_that_was_still_on_its_way(kafka: Live) -> None:
+    """West had accepted a withdrawal that east had not heard of: that is no divergence yet, and nothing was lost."""
+    once = Workload((Operation(1, 0, "west", Kind.WITHDRAW, 1, 6_000),), {1: 10_000})
+    history = kafka.run_design(Interrupts(), workload=once)
+    assert history.cut_off
+    assert [effect.store for effect in history.effects()] == ["west"]
+    result = audit(history)
+    assert (result.verdict, result.outcomes.accepted) == (Verdict.INCONCLUSIVE, 1)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
@@ -21,6 +22,8 @@ import asyncpg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from arbsim.history_file import load
+from arbsim.model import Fate
 from arbsim.worlds.live.database import DatabaseServer
 from arbsim.worlds.live.links import Link, Links
 from arbsim.worlds.live.removal import remove
@@ -310,8 +313,15 @@ def test_a_server_that_goes_is_named_what_was_judged_is_kept_and_it_is_cleaned_w
     assert real.password not in out + err
     assert "Not yet removed" in err
     told = json.loads((tmp_path / "reports" / "own_live" / "results.json").read_text(encoding="utf-8"))
-    assert list(told["designs"]) == ["db/atomic-update"]
-    assert "Of its 3 operations: " in told["live"]["not_run"]["db/serializable"]
+    assert list(told["designs"]) == ["db/atomic-update", "db/serializable"]
+    (why,) = told["designs"]["db/serializable"]["notes"]
+    assert why.startswith(f"the run was cut off: the database {real.database} at 127.0.0.1:{port}")
+    whole, part = load(tmp_path / "reports" / "own_live" / "history.jsonl").histories
+    assert (whole.cut_off, part.cut_off) == (False, True)
+    fates = Counter(part.fate(number) or Fate.UNKNOWN for number in (1, 2, 3))
+    decided = f"{fates[Fate.ACCEPTED]} accepted, {fates[Fate.REJECTED]} rejected, {fates[Fate.FAILED]} failed"
+    assert why.endswith(f"Of its 3 operations: {decided}, {fates[Fate.UNKNOWN]} unknown")
+    assert part.fate(3) in (None, Fate.UNKNOWN)
     assert people.there() != []
     with Links([Link("east", "database", real.port, 0, listen=port)], 1, tmp_path / "relay.log"):
         until_ended(watcher)

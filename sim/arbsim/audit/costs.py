@@ -124,8 +124,11 @@ def _nth(values: Sequence[int], place: int) -> int:
 
 
 def _agreement_lag_ms(history: History, versions: Versions) -> float | None:
-    """The longest time from an operation's first effect on an account to its arrival in the last store."""
-    if len(history.stores) < 2 or not versions.operation:
+    """The longest time from an operation's first effect on an account to its arrival in the last store.
+
+    None where a run was cut off: not everything had arrived.
+    """
+    if history.cut_off or len(history.stores) < 2 or not versions.operation:
         return None
     longest = 0
     for account in dict.fromkeys(account for _, account in versions.rows):

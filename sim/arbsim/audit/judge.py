@@ -254,7 +254,7 @@ def _reasons(history: History, examined: _Examined) -> tuple[str, ...]:
         reasons.append("no-contention")
     if examined.overdrafts.undecided:
         reasons.append("undecided-outcomes")
-    if history.notes:
+    if history.notes or history.cut_off:
         reasons.append("stopped")
     return tuple(reasons)
 

@@ -107,7 +107,8 @@ def _joined_by_transfers(operations: Iterable[Operation]) -> list[set[int]]:
 def in_own_order(history: History) -> Overdrafts:
     """Find the overdrafts in the order that the design itself gave to the accepted operations.
 
-    Offsets of different partitions cannot be compared, so with transfers an order by offset is not judged.
+    Offsets of different partitions cannot be compared, so with transfers an order by offset is not judged. A deposit of
+    which nobody knows whether it happened did, if it has a place.
     """
     card = history.card
     if not card.own_order:
@@ -116,11 +117,13 @@ def in_own_order(history: History) -> Overdrafts:
     for account, operations in history.workload.by_account.items():
         changes = []
         for op, answer in _touching(history, operations):
-            if answer.fate is Fate.ACCEPTED and answer.own_order != MISSING:
+            if answer.own_order != MISSING:
                 if op.to_account is not None and card.own_order == "offset":
                     return Overdrafts((), False, undecided=False)
                 changes += [
-                    _Change((answer.own_order, 0, op.id), op.id, cents) for cents in _cents(op, account)
+                    _Change((answer.own_order, 0, op.id), op.id, cents)
+                    for cents in _cents(op, account)
+                    if cents > 0 or answer.fate is Fate.ACCEPTED
                 ]
         found += _replay(history, account, changes)
     found.sort(key=lambda one: (one.time_ns, one.operations))

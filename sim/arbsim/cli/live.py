@@ -98,7 +98,7 @@ def live(
 
 
 def _end_early(scenario: Scenario, done: LiveRun, report: str, as_json: bool) -> None:
-    """Say where what was judged before is, and end with what ended the run."""
+    """Say where what happened so far is, and end with what ended the run."""
     from arbsim.live import ServerUnavailable
 
     end = done.end
@@ -108,7 +108,7 @@ def _end_early(scenario: Scenario, done: LiveRun, report: str, as_json: bool) ->
         typer.echo(f"Interrupted. What happened so far: {report}", err=True)
         raise SystemExit(INTERRUPTED)
     if isinstance(end, ServerUnavailable):
-        raise Unreachable(f"{end}\nWhat was judged before: {report}")
+        raise Unreachable(f"{end}\nWhat happened so far: {report}")
     typer.echo(f"What was judged before a design failed: {report}", err=True)
     with own_designs_failing(scenario):
         assert end is not None

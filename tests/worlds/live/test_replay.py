@@ -5,7 +5,7 @@ import pytest
 from arbsim.audit import audit
 from arbsim.designs.database import OVERWRITE, SELECT, WITHDRAW
 from arbsim.history import OPENING, EffectKind, History
-from arbsim.model import VIOLATIONS, DesignCard, FindingKind, Kind, Operation, Workload
+from arbsim.model import VIOLATIONS, DesignCard, Fate, FindingKind, Kind, Operation, Verdict, Workload
 from arbsim.worlds.live.database import Change
 from arbsim.worlds.live.events import Event
 from arbsim.worlds.live.replay import DATABASE, replay
@@ -140,3 +140,24 @@ def test_a_service_s_balances_are_told_to_the_same_recorder_as_in_virtual_time()
     assert (wrote.store, wrote.base, wrote.time_ns) == ("east", OPENING, 5)
     assert (adopted.store, adopted.base, adopted.kind) == ("west", wrote.row, EffectKind.ADOPTED)
     assert [(read.store, read.balance_cents) for read in history.reads()] == [("east", 10_000)]
+
+
+def test_of_a_run_that_was_cut_off_what_was_answered_is_known_and_no_more() -> None:
+    """One read of the second operation found what the first had written; who had, the database cannot be asked."""
+    history = history_of(6_000, 3_000, 1_000)
+    history.cut_off = True
+    events = in_order(
+        client(1, 10, 60),
+        [Event(70, "invoke", 2, ()), statement(2, EAST, 72, 80, SELECT, 4_000)],
+        [Event(65, "open", 0, ("east",))],
+    )
+    replay(history, {"clients": events}, None, start_ns=10)
+    assert [history.fate(number) for number in (1, 2, 3)] == [Fate.ACCEPTED, None, None]
+    assert history.answer_of(2).invoked_ns == 60
+    assert not list(history.effects())
+    assert not list(history.reads())
+    assert history.finals == {}
+    judged = audit(history)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert "stopped" in judged.reasons
+    assert (judged.outcomes.accepted, judged.outcomes.unknown) == (1, 2)

@@ -7,6 +7,9 @@ as a virtual run tells them while it happens. Three things a live run cannot see
   the latest with the balance that came back;
 - what an UPDATE looked at that changed no row: such a look is not in the history;
 - who waited for whose lock, and how often the server itself tried again: neither is in the history.
+
+Of a run that was cut off nothing is final, so its history has no final balances of services' stores. Where the
+database cannot be asked what it committed, nobody knows which version an operation read: no reads are in it either.
 """
 
 from __future__ import annotations
@@ -65,12 +68,13 @@ class _Commit:
 
 
 def replay(
-    history: History, logs: Mapping[str, Sequence[Event]], changes: Sequence[Change], start_ns: int
+    history: History, logs: Mapping[str, Sequence[Event]], changes: Sequence[Change] | None, start_ns: int
 ) -> None:
     """Write the history of a run. ``start_ns`` is when the workload began.
 
-    ``logs`` has the events of each process by its name. The final balances of the services' stores are what they noted
-    last; those of the database are the caller's to read. Raises ValueError for a change of a balance on a connection
+    ``logs`` has the events of each process by its name; ``changes`` is None where the database cannot
+    be asked. The final balances of the services' stores are what they noted last, unless the run was cut off; those of
+    the database are the caller's to read. Raises ValueError for a change of a balance on a connection
     that sent nothing: somebody else wrote to the run's tables.
     """
     _Replay(history, logs, changes, start_ns).run()
@@ -78,7 +82,11 @@ def replay(
 
 class _Replay:
     def __init__(
-        self, history: History, logs: Mapping[str, Sequence[Event]], changes: Sequence[Change], start_ns: int
+        self,
+        history: History,
+        logs: Mapping[str, Sequence[Event]],
+        changes: Sequence[Change] | None,
+        start_ns: int,
     ) -> None:
         self._history = history
         self._moment = _Moment()
@@ -93,9 +101,10 @@ class _Replay:
             for account, cents in history.workload.accounts.items()
         }
         self._unplaced = 0
+        self._knows_versions = changes is not None
         self._writer = ""
         self._logs = logs
-        self._commits = _commits(changes, _statements_by_process(logs))
+        self._commits = _commits(changes or (), _statements_by_process(logs))
         self._start_ns = start_ns
 
     def run(self) -> None:
@@ -119,8 +128,8 @@ class _Replay:
                 self._writer = writer
                 self._moment.trace = self._trace(writer, told.operation)
                 _TELLERS[told.kind](self, told, *told.values)
-        for region, store in self._stores.items():
-            self._history.finals[region] = store.finals()
+        if not self._history.cut_off:
+            self._history.finals |= {region: store.finals() for region, store in self._stores.items()}
         if self._unplaced:
             self._history.count("reads_not_placed", self._unplaced)
 
@@ -164,7 +173,7 @@ class _Replay:
         self, event: Event, sent_ns: int, _: int, text: str, read: Iterable[tuple[int, int]]
     ) -> None:
         self._history.executed(text)
-        if not event.operation:
+        if not event.operation or not self._knows_versions:
             return
         for account, cents in read:
             row = self._seen(account, cents, sent_ns)
@@ -207,7 +216,8 @@ class _Replay:
         self._history.place(event.operation, own_order)
 
     def _decided(self, event: Event) -> None:
-        self._recorder.decided(self._moment.trace)
+        if self._knows_versions:
+            self._recorder.decided(self._moment.trace)
         self._traces.pop((self._writer, event.operation), None)
 
     # -- what a region's service keeps -------------------------------------------------------------

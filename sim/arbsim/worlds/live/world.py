@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 import asyncpg
@@ -49,6 +49,7 @@ def run_design(
     delivery: Delivery = "at least once",
     kill_connector: Callable[[LiveStream], bool] | None = None,
     on_delivered: Callable[[Sequence[Delivered]], None] = lambda delivered: None,
+    on_cut_off: Callable[[History], None] = lambda history: None,
 ) -> History:
     """Run one design on the workload in real time. ``run`` names what is made for it on the servers.
 
@@ -57,10 +58,13 @@ def run_design(
     each side of MirrorMaker.
 
     Ctrl-C ends the run early: the history has a note of it, and who was not answered has an unknown outcome. Raises
-    ServerUnavailable, and whatever the design raises that is no outcome.
+    ServerUnavailable, and whatever the design raises that is no outcome; before that ``on_cut_off`` is told the history
+    so far, where operations had begun.
     """
     plan = Plan(design, workload, settings, servers, run)
-    world = _LiveWorld(plan, History(card, workload), kills, delivery, kill_connector, on_delivered)
+    world = _LiveWorld(
+        plan, History(card, workload), kills, delivery, kill_connector, on_delivered, on_cut_off
+    )
     return asyncio.run(world.run())
 
 
@@ -75,6 +79,7 @@ class _LiveWorld:
         delivery: Delivery,
         kill_connector: Callable[[LiveStream], bool] | None,
         on_delivered: Callable[[Sequence[Delivered]], None],
+        on_cut_off: Callable[[History], None],
     ) -> None:
         self._plan = plan
         self._history = history
@@ -82,6 +87,7 @@ class _LiveWorld:
         self._delivery: Delivery = delivery
         self._kill_connector = kill_connector
         self._on_delivered = on_delivered
+        self._on_cut_off = on_cut_off
         self._log = Log()
         self._start_ns = 0
         self._services = Services(plan)
@@ -99,6 +105,8 @@ class _LiveWorld:
             return await self._watched()
         except Exception as error:
             error.add_note(self._account())
+            if self._start_ns:
+                self._on_cut_off(self._so_far())
             raise
 
     async def _watched(self) -> History:
@@ -171,10 +179,13 @@ class _LiveWorld:
         with no_long_pause():
             self._start_ns = now_ns()
             await self._operate(callers)
-        if self._services and not self._history.notes:
+        if self._services and not self._history.cut_off:
             await self._settle()
-        self._history.quiet_ns = now_ns() - self._start_ns
-        await self._read({"clients": self._log.events, **self._services.logs()})
+        if self._services and self._history.cut_off:
+            self._history = self._so_far()
+            self._history.notes.append(INTERRUPTED)
+        else:
+            await self._read()
 
     # -- the run -----------------------------------------------------------------------------------
 
@@ -194,7 +205,7 @@ class _LiveWorld:
                     await self._until(op.at_ns)
                     callers.begin(op, tasks)
         except asyncio.CancelledError:
-            self._history.notes.append(INTERRUPTED)
+            self._interrupted()
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         finally:
@@ -244,7 +255,7 @@ class _LiveWorld:
                     return
                 await asyncio.sleep(_POLL_S)
         except asyncio.CancelledError:
-            self._history.notes.append(INTERRUPTED)
+            self._interrupted()
             return
         self._history.notes.append(
             f"the services were still at work {_SETTLE_TIMEOUT_NS // 10**9} s after the last answer"
@@ -258,8 +269,28 @@ class _LiveWorld:
             self._stream is None or self._sandbox is None or self._stream.told(await self._sandbox.finals())
         )
 
-    async def _read(self, logs: Mapping[str, Sequence[Event]]) -> None:
+    def _interrupted(self) -> None:
+        self._history.cut_off = True
+        self._history.notes.append(INTERRUPTED)
+
+    def _so_far(self) -> History:
+        """The history of a run that was cut off while services or servers were at work: what was noted, no more.
+
+        What the database committed cannot be told apart by operation: who sent it may not have noted it yet.
+        """
+        self._services.end()
+        history = History(self._history.card, self._plan.workload, cut_off=True)
+        history.totals = self._history.totals
+        history.quiet_ns = now_ns() - self._start_ns
+        replay(history, self._logs(), None if self._plan.resources.accounts_table else [], self._start_ns)
+        return history
+
+    def _logs(self) -> dict[str, Sequence[Event]]:
+        return {"clients": self._log.events, **self._services.logs()}
+
+    async def _read(self) -> None:
         """Make the history of what was noted and kept."""
+        self._history.quiet_ns = now_ns() - self._start_ns
         changes: list[Change] = []
         if self._sandbox is not None:
             try:
@@ -274,4 +305,4 @@ class _LiveWorld:
             self._history.count("change_events_again", delivered[0].again)
             self._history.count("change_events_missing", delivered[0].missing)
             self._on_delivered(delivered)
-        replay(self._history, logs, changes, self._start_ns)
+        replay(self._history, self._logs(), changes, self._start_ns)
