@@ -29,6 +29,7 @@ from arbsim.results import LinkFacts, ServerFacts
 from arbsim.worlds.live.database import DatabaseServer
 from arbsim.worlds.live.links import Links
 from arbsim.worlds.live.own import OwnServers
+from arbsim.worlds.live.security import KafkaSecurity
 from arbsim.worlds.live.servers import Servers, Stack
 from arbsim.worlds.virtual.settings import Settings
 from arbsim.worlds.virtual.sql import Engine
@@ -409,6 +410,7 @@ def test_own_servers_are_used_and_their_addresses_are_not_in_the_report(
         (["--dsn", "postgresql://me:hidden@one,two/data"], "one host"),
         (["--compose", "--dsn", "postgresql://me@host/data"], "--compose is instead of"),
         (["--keep"], "--keep is for servers of your own"),
+        (["--kafka-config", "client.properties"], "--kafka-config is for Kafka of your own, with --kafka"),
         ([*OWN, "--repeat", "20"], "--repeat is for servers that are started here"),
     ],
 )
@@ -419,6 +421,34 @@ def test_addresses_that_are_none_are_bad_input(
     err = capsys.readouterr().err
     assert told in err
     assert "hidden" not in err
+
+
+def test_a_file_for_kafka_s_clients_says_how_it_is_spoken_to(machine: Machine) -> None:
+    login = (
+        "org.apache.kafka.common.security.plain.PlainLoginModule required username=me password=undisclosed;"
+    )
+    lines = ["security.protocol=SASL_PLAINTEXT", "sasl.mechanism=PLAIN", f"sasl.jaas.config={login}"]
+    Path("client.properties").write_text("\n".join(lines), encoding="ascii")
+    assert run_app(["live", "short.yaml", *OWN, "--kafka-config", "client.properties"], as_json=False) == 0
+    assert machine.own is not None
+    assert machine.own.security == KafkaSecurity("SASL_PLAINTEXT", "PLAIN", "me", "undisclosed")
+    assert results()["manifest"]["replay"].endswith(" --kafka ... --kafka-config ... --dsn ...")
+    for file in Path("reports/short_live").iterdir():
+        assert "undisclosed" not in file.read_text(encoding="utf-8")
+
+
+def test_all_that_is_wrong_with_such_a_file_is_told_at_once_and_nothing_is_asked(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("client.properties").write_text("acks=all\n\nsecurity.protocol=TLS\nx\ty=1", encoding="ascii")
+    assert run_app(["live", "short.yaml", *OWN, "--kafka-config", "client.properties"], as_json=False) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[2][:30] for line in told] == [
+        "client.properties:1: 'acks' is",
+        "client.properties:3: security.",
+        "client.properties:4: 'x' is no",
+    ]
+    assert machine.runs == []
 
 
 def test_a_yugabytedb_whose_read_committed_is_silently_a_snapshot_is_reported_and_modelled_as_it_is(

@@ -17,7 +17,16 @@ from arbsim.cli.inputs import (
     replay_line,
     slug,
 )
-from arbsim.cli.output import INTERRUPTED, AsJson, Unreachable, bad_input, conclude, print_out, visible
+from arbsim.cli.output import (
+    INTERRUPTED,
+    AsJson,
+    BadInput,
+    Unreachable,
+    bad_input,
+    conclude,
+    print_out,
+    visible,
+)
 from arbsim.cli.run import progress, write_run
 
 if TYPE_CHECKING:
@@ -25,6 +34,15 @@ if TYPE_CHECKING:
     from arbsim.scenario import Scenario
     from arbsim.worlds.api import Design
     from arbsim.worlds.live.own import OwnServers
+
+
+KafkaConfig = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="TLS and passwords of your own Kafka: a client.properties, as Kafka's own command line tools take it.",
+    ),
+]
 
 
 @app.command()
@@ -57,9 +75,10 @@ def live(
         str | None,
         typer.Option(
             metavar="REGION=HOST:PORT,...",
-            help="Your own Kafka, an address for each region (no TLS), instead of servers that are started here.",
+            help="Your own Kafka, an address for each region, instead of servers that are started here.",
         ),
     ] = None,
+    kafka_config: KafkaConfig = None,
     dsn: Annotated[
         str | None,
         typer.Option(
@@ -85,8 +104,9 @@ def live(
     scenario = read_scenario(file)
     designs = choose_designs(scenario, design or [])
     used = scenario.seed if seed is None else seed
-    own = _own_servers(scenario, used, kafka, dsn, compose, keep, repeat)
-    where = " --compose" if compose else "".join((" --kafka ..." * bool(kafka), " --dsn ..." * bool(dsn)))
+    own = _own_servers(scenario, used, kafka, kafka_config, dsn, compose, keep, repeat)
+    given = {"--kafka": kafka, "--kafka-config": kafka_config, "--dsn": dsn}
+    where = " --compose" if compose else "".join(f" {name} ..." for name, value in given.items() if value)
     replay = replay_line("live", file, used, design or []) + where
     replay += f" --repeat {repeat}" if repeat else ""
     done = _run(scenario, designs, used, replay, own, repeat)
@@ -131,14 +151,25 @@ def _set_up() -> None:
 
 
 def _own_servers(
-    scenario: Scenario, seed: int, kafka: str | None, dsn: str | None, compose: bool, keep: bool, repeat: int
+    scenario: Scenario,
+    seed: int,
+    kafka: str | None,
+    kafka_config: Path | None,
+    dsn: str | None,
+    compose: bool,
+    keep: bool,
+    repeat: int,
 ) -> OwnServers | None:
     """The servers that the options name; None where they are to be started here. Raises BadInput."""
     from arbsim.runner import settings_of
     from arbsim.worlds.live.addresses import BadAddress, parse_dsn, parse_kafka
     from arbsim.worlds.live.compose import ComposeFileError, compose_servers
+    from arbsim.worlds.live.kafka_config import BadKafkaConfig, read_kafka_config
     from arbsim.worlds.live.own import OwnServers
+    from arbsim.worlds.live.security import NO_SECURITY
 
+    if kafka_config is not None and kafka is None:
+        raise bad_input("--kafka-config is for Kafka of your own, with --kafka")
     if compose and (kafka is not None or dsn is not None):
         raise bad_input("--compose is instead of --kafka and --dsn: it knows the addresses")
     if not compose and kafka is None and dsn is None:
@@ -157,7 +188,10 @@ def _own_servers(
             None if kafka is None else parse_kafka(kafka, settings.regions),
             None if dsn is None else parse_dsn(dsn, os.environ),
             keep,
+            security=NO_SECURITY if kafka_config is None else read_kafka_config(kafka_config),
         )
+    except BadKafkaConfig as refused:
+        raise BadInput("\n".join(f"error: {visible(one)}" for one in refused.mistakes)) from None
     except (BadAddress, ComposeFileError) as mistake:
         raise bad_input(str(mistake)) from None
 

@@ -21,6 +21,7 @@ from arbsim.worlds.live.database import DatabaseServer
 from arbsim.worlds.live.endings import quietly
 from arbsim.worlds.live.kafka import server_name
 from arbsim.worlds.live.replay import DATABASE
+from arbsim.worlds.live.security import KafkaSecurity
 from arbsim.worlds.live.servers import Servers
 from arbsim.worlds.virtual.settings import Settings
 
@@ -51,8 +52,8 @@ async def measure_links(servers: Servers, settings: Settings) -> list[Trip]:
             trips.append(Trip(region, settings.database.leader, DATABASE, await _longer_ns(over, past)))
             for place, address in (servers.kafka or {}).items():
                 name = server_name(place)
-                past = await _kafka(stack, address)
-                over = await _kafka(stack, f"127.0.0.1:{servers.links.port(region, name)}")
+                past = await _kafka(stack, address, servers.security)
+                over = await _kafka(stack, f"127.0.0.1:{servers.links.port(region, name)}", servers.security)
                 trips.append(Trip(region, place, name, await _longer_ns(over, past)))
     return trips
 
@@ -64,10 +65,10 @@ async def _database(stack: AsyncExitStack, server: DatabaseServer | None) -> Ask
     return partial(connection.fetchval, "SELECT 1")
 
 
-async def _kafka(stack: AsyncExitStack, address: str) -> Ask:
+async def _kafka(stack: AsyncExitStack, address: str, security: KafkaSecurity) -> Ask:
     from aiokafka.admin import AIOKafkaAdminClient
 
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    admin = AIOKafkaAdminClient(bootstrap_servers=address, **security.client())
     await admin.start()
     stack.push_async_callback(quietly, admin.close)
     return admin.list_topics  # type: ignore[no-any-return]

@@ -1,17 +1,14 @@
 """What a connector is told is kept in a topic, so the password is not in it."""
 
 import asyncio
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from arbsim.worlds.live.connect import Connect, _escaped
+from arbsim.worlds.live.connect import Connect
 from arbsim.worlds.live.database import DatabaseServer
 from arbsim.worlds.live.java import Java
+from arbsim.worlds.live.security import KafkaSecurity
 
 
 class Asked(Connect):
@@ -41,9 +38,18 @@ def test_the_connector_is_told_a_file_of_ours_that_nobody_else_can_read(tmp_path
     assert secret.stat().st_mode & 0o077 == 0
 
 
-@given(st.text())
-def test_a_password_comes_back_from_a_properties_file_whatever_is_in_it(password: str) -> None:
-    escaped = _escaped(password)
-    assert re.fullmatch(r"(\\u[0-9a-f]{4})*", escaped)
-    units = bytes.fromhex(escaped.replace("\\u", ""))
-    assert units.decode("utf-16-be") == password
+def test_the_worker_s_own_file_has_kafka_s_password_and_nobody_else_can_read_it(tmp_path: Path) -> None:
+    class NoJava:
+        plugins = tmp_path
+
+        def start(self, *_: object, **__: object) -> None:
+            """Nothing is started."""
+
+    security = KafkaSecurity("SASL_PLAINTEXT", "PLAIN", "me", "undisclosed")
+    java = cast(Java, NoJava())
+    Connect(java, "host:1", "group", tmp_path, 1, "at least once", 1000, 1, security).start()
+    file = tmp_path / "worker.properties"
+    assert file.stat().st_mode & 0o077 == 0
+    written = file.read_text("ascii").splitlines()
+    for prefix in ("", "producer.", "consumer.", "admin."):
+        assert f"{prefix}sasl.jaas.config={security.java()['sasl.jaas.config']}" in written

@@ -28,6 +28,7 @@ from arbsim.worlds.live.database import Change, DatabaseServer, Sandbox
 from arbsim.worlds.live.endings import quietly
 from arbsim.worlds.live.events import now_ns
 from arbsim.worlds.live.processes import ServerUnavailable
+from arbsim.worlds.live.security import NO_SECURITY, KafkaSecurity
 from arbsim.worlds.live.statements import ACCOUNTS
 
 _SNAPSHOT_TIMEOUT_S = 60.0
@@ -96,6 +97,7 @@ class LiveStream:
         sandbox: Sandbox,
         *,
         keep: bool = False,
+        security: KafkaSecurity = NO_SECURITY,
     ) -> None:
         """``sides``: the cluster's address and the topic's name in each region; the connector writes to the first."""
         self._connect = connect
@@ -106,6 +108,7 @@ class LiveStream:
         self._run = run
         self._sandbox = sandbox
         self._keep = keep
+        self._security = security
         self._watching: list[asyncio.Task[None]] = []
         self.changes_at_flush: int | None = None
         """How many changes had come when the connector's position was stored last; None before the first time."""
@@ -133,7 +136,10 @@ class LiveStream:
     ) -> AIOKafkaConsumer:
         address = self._sides[region][0]
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=address, auto_offset_reset="earliest", isolation_level="read_committed"
+            bootstrap_servers=address,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            **self._security.client(),
         )
         try:
             await consumer.start()

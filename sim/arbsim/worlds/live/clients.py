@@ -21,6 +21,7 @@ from pydantic_core import from_json
 from arbsim.worlds.api import Consumer, Producer, Replies, Topic
 from arbsim.worlds.live.endings import quietly
 from arbsim.worlds.live.kafka import MIRRORED
+from arbsim.worlds.live.security import NO_SECURITY, KafkaSecurity
 
 STRETCHED = "stretched"
 _ASSIGNMENT_TIMEOUT_S = 20.0
@@ -206,6 +207,7 @@ class KafkaSettings:
     fetch_max_wait_ms: int
     session_timeout_ms: int
     max_poll_records: int
+    security: KafkaSecurity = NO_SECURITY
 
 
 class LiveMessaging:
@@ -258,6 +260,7 @@ class LiveMessaging:
             self._names,
             cluster,
             bootstrap_servers=self._address(cluster),
+            **self._settings.security.client(),
             acks=acks,
             enable_idempotence=enable_idempotence,
             transactional_id=None if transactional_id is None else self._names.ours(transactional_id),
@@ -297,6 +300,7 @@ class LiveMessaging:
             cluster,
             () if listener is not None else topics,
             bootstrap_servers=self._address(cluster),
+            **self._settings.security.client(),
             group_id=None if group_id is None else self._names.ours(group_id),
             auto_offset_reset=auto_offset_reset,
             enable_auto_commit=enable_auto_commit,

@@ -16,9 +16,13 @@ from arbsim.worlds.live.database import DatabaseServer
 from arbsim.worlds.live.java import Java
 from arbsim.worlds.live.kafka import properties
 from arbsim.worlds.live.processes import Child, ServerUnavailable
+from arbsim.worlds.live.security import NO_SECURITY, KafkaSecurity, escaped
 
 Delivery = Literal["at least once", "exactly once"]
 """Exactly once: the connector's position is stored in the transaction that sends the events."""
+
+FILE_PROVIDER = "org.apache.kafka.common.config.provider.FileConfigProvider"
+"""What lets a connector be told where a secret is, and not the secret."""
 
 _MAIN = "org.apache.kafka.connect.cli.ConnectDistributed"
 _START_TIMEOUT_S = 90.0
@@ -39,6 +43,7 @@ class Connect:
         delivery: Delivery,
         flush_ms: int,
         replication: int = 1,
+        security: KafkaSecurity = NO_SECURITY,
     ) -> None:
         """``cluster`` is the cluster's address, ``group`` the worker's group and the beginning of its topics' names.
 
@@ -52,6 +57,7 @@ class Connect:
         self._delivery = delivery
         self._flush_ms = flush_ms
         self._replication = replication
+        self._security = security
         self._port = port
         self._child: Child | None = None
 
@@ -70,6 +76,7 @@ class Connect:
         """Start it, or start it again after it was killed."""
         self._home.mkdir(parents=True, exist_ok=True)
         settings = self._home / "worker.properties"
+        settings.touch(mode=0o600)  # it has the passwords of Kafka
         settings.write_text(properties(self._settings()), encoding="utf-8")
         log = self._home / "connect.log"
         self._child = self._java.start("Connect", _MAIN, [settings], log, heap="192m", train=train)
@@ -86,7 +93,7 @@ class Connect:
             "key.converter.schemas.enable": "false",
             "value.converter.schemas.enable": "false",
             "config.providers": "file",
-            "config.providers.file.class": "org.apache.kafka.common.config.provider.FileConfigProvider",
+            "config.providers.file.class": FILE_PROVIDER,
             "offset.flush.interval.ms": self._flush_ms,
             "producer.linger.ms": 0,
             "group.id": self._group,
@@ -94,6 +101,7 @@ class Connect:
             "session.timeout.ms": 1000,
             "heartbeat.interval.ms": 100,
             "rebalance.timeout.ms": 2000,
+            **self._security.connect_worker(),
         }
         for kind in ("config", "offset", "status"):
             settings[f"{kind}.storage.topic"] = f"{self._group}-{kind}"
@@ -117,7 +125,7 @@ class Connect:
         """
         secret = self._home / "secret.properties"
         secret.touch(mode=0o600)
-        secret.write_text(f"password={_escaped(source.password)}\n", encoding="ascii")
+        secret.write_text(f"password={escaped(source.password)}\n", encoding="ascii")
         config = {
             "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
             "tasks.max": "1",
@@ -179,12 +187,6 @@ class Connect:
             return None  # it is still joining its group, or the connector has no status yet
         except (OSError, HTTPException):
             return None
-
-
-def _escaped(text: str) -> str:
-    """A value as a properties file has it, whatever is in it."""
-    units = text.encode("utf-16-be")
-    return "".join(f"\\u{units[place]:02x}{units[place + 1]:02x}" for place in range(0, len(units), 2))
 
 
 def _runs(status: Any) -> bool:

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from arbsim.worlds.live.connect import FILE_PROVIDER
 from arbsim.worlds.live.java import Java
 from arbsim.worlds.live.kafka import MIRRORED, properties
 from arbsim.worlds.live.processes import Child, reserved_ports
+from arbsim.worlds.live.security import NO_SECURITY, KafkaSecurity
 
 _MAIN = "org.apache.kafka.connect.cli.ConnectStandalone"
 _BYTES = "org.apache.kafka.connect.converters.ByteArrayConverter"
@@ -28,6 +30,7 @@ def start_copying(
     copies: str,
     replication: int,
     home: Path,
+    security: KafkaSecurity = NO_SECURITY,
 ) -> list[Child]:
     """Start a worker beside each target of the ``flows`` (source, target); the stack ends them. Return their processes.
 
@@ -42,11 +45,15 @@ def start_copying(
     children = []
     for port, (target, sources) in zip(ports, targets.items(), strict=True):
         worker = home / f"{target}.properties"
-        worker.write_text(properties(_worker(clusters[target], port, home / f"{target}.offsets")), "utf-8")
+        worker.touch(mode=0o600)  # it has the passwords of Kafka
+        settings = _worker(clusters[target], port, home / f"{target}.offsets", security)
+        worker.write_text(properties(settings), "utf-8")
         connectors = []
         for source in sources:
             connector = home / f"{source}-{target}.properties"
             settings = _connector(clusters, source, target, ours, copies, replication)
+            for cluster in ("source.cluster.", "target.cluster."):
+                settings |= security.java(cluster, secrets=worker)
             connector.write_text(properties(settings), "utf-8")
             connectors.append(connector)
         log = home / f"{target}.log"
@@ -56,17 +63,20 @@ def start_copying(
     return children
 
 
-def _worker(target: str, port: int, offsets: Path) -> dict[str, object]:
+def _worker(target: str, port: int, offsets: Path, security: KafkaSecurity) -> dict[str, object]:
     return {
         "bootstrap.servers": target,
         "listeners": f"http://127.0.0.1:{port}",
         "plugin.discovery": "service_load",
+        "config.providers": "file",
+        "config.providers.file.class": FILE_PROVIDER,
         "key.converter": _BYTES,
         "value.converter": _BYTES,
         "header.converter": _BYTES,
         "offset.storage.file.filename": offsets,
         "offset.flush.interval.ms": 1000,
         "producer.linger.ms": 0,
+        **security.connect_worker(),
     }
 
 

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from arbsim.results import LinkFacts, ServerFacts
 from arbsim.worlds.api import Resources
+from arbsim.worlds.live.admission import knock, why_not_let_in
 from arbsim.worlds.live.copying import start_copying
 from arbsim.worlds.live.database import YUGABYTE, DatabaseServer, product_of, told
 from arbsim.worlds.live.endings import keep_quiet, quietly
@@ -26,6 +27,7 @@ from arbsim.worlds.live.links import Links
 from arbsim.worlds.live.processes import Child, ServerUnavailable, locked_folder
 from arbsim.worlds.live.pulse import Pulse
 from arbsim.worlds.live.removal import remove
+from arbsim.worlds.live.security import NO_SECURITY, KafkaSecurity
 from arbsim.worlds.live.servers import CONNECTIONS_MOST, OURS, Servers, Stack, mirrors, streams
 from arbsim.worlds.live.watcher import LIMIT_S, Watcher
 from arbsim.worlds.virtual.settings import Settings
@@ -51,7 +53,7 @@ class OwnServers:
     """Where they are: Kafka's clusters by region, and the database. ``keep``: what runs made stays there.
 
     ``mirrored``: a MirrorMaker between them copies topics whose name holds MIRRORED; else arbsim starts one.
-    ``start``: what helps where one does not answer.
+    ``start``: what helps where one does not answer. ``security``: how all clusters are spoken to.
     """
 
     kafka: Mapping[str, str] | None = None
@@ -59,6 +61,7 @@ class OwnServers:
     keep: bool = False
     mirrored: bool = False
     start: str = ""
+    security: KafkaSecurity = NO_SECURITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,7 @@ def own_stack(
             connections_most=known.connections if known is not None else 0,
             replication=replication,
             copies="" if own.mirrored else f"{OURS}_",
+            security=own.security,
             keep=own.keep,
         )
         measured: tuple[LinkFacts, ...] = ()
@@ -149,7 +153,7 @@ def _watched(
             f"Left on the servers: what has {OURS} in its name. A replication slot fills the disk until it goes"
         )
         return
-    watcher = Watcher(OURS, own.database, own.kafka or {})
+    watcher = Watcher(OURS, own.database, own.kafka or {}, own.security)
     try:
         yield watcher
     finally:
@@ -166,7 +170,7 @@ def _watched(
 
 async def _removed(own: OwnServers) -> list[str]:
     keep_quiet()
-    return await remove(OURS, own.database, own.kafka or {}, limit_s=_REMOVAL_S)
+    return await remove(OURS, own.database, own.kafka or {}, own.security, limit_s=_REMOVAL_S)
 
 
 def _java(needs: Sequence[Resources], own: OwnServers) -> tuple[Java | None, str]:
@@ -186,7 +190,8 @@ def _copying(
     assert own.kafka is not None
     sources = dict.fromkeys((*settings.client_regions, settings.kafka_leader))
     flows = [(source, target) for source in sources for target in settings.regions if source != target]
-    return start_copying(stack, java, own.kafka, flows, OURS, f"{OURS}_", replication, folder / "mirror")
+    home = folder / "mirror"
+    return start_copying(stack, java, own.kafka, flows, OURS, f"{OURS}_", replication, home, own.security)
 
 
 _COPYING = ServerFacts(
@@ -208,7 +213,10 @@ async def _ask(own: OwnServers) -> tuple[_Database | None, dict[str, ServerFacts
     """What the servers are. Raises ServerUnavailable where one does not answer."""
     keep_quiet()
     try:
-        clusters = {region: await _cluster(region, address) for region, address in (own.kafka or {}).items()}
+        clusters = {
+            region: await cluster_facts(region, address, own.security)
+            for region, address in (own.kafka or {}).items()
+        }
         return (None if own.database is None else await _database(own.database)), clusters
     except ServerUnavailable as problem:
         raise ServerUnavailable(f"{problem}\n{own.start}".rstrip()) from None
@@ -239,26 +247,37 @@ async def _database(database: DatabaseServer) -> _Database:
     return _Database(product, max(1, min(CONNECTIONS_MOST, spare)), no_stream)
 
 
-async def _cluster(region: str, address: str) -> ServerFacts:
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+async def cluster_facts(region: str, address: str, security: KafkaSecurity) -> ServerFacts:
+    """What a cluster is. Raises ServerUnavailable with what is wrong, where it does not let us in."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=address, **security.client())
     try:
         async with asyncio.timeout(_ANSWER_S):
+            await knock(address, security)
             await admin.start()
             brokers = (await admin.describe_cluster())["brokers"]
             wanted = ConfigResource(ConfigResourceType.BROKER, str(brokers[0]["node_id"]))
             (answer,) = await admin.describe_configs([wanted])
     except (KafkaError, OSError, TimeoutError, LookupError) as error:
-        raise ServerUnavailable(
-            f"Kafka {region} at {address} does not answer: {type(error).__name__}"
-        ) from None
+        raise ServerUnavailable(f"Kafka {region} at {address} {why_not_let_in(error, security)}") from None
     finally:
         await quietly(admin.close)
     return ServerFacts(
         name=server_name(region),
         product="Kafka",
         version="(version not told)",
-        settings={"link": _NO_LINK, "brokers": str(len(brokers)), **_broker_settings(answer)},
+        settings={
+            "link": _NO_LINK,
+            "brokers": str(len(brokers)),
+            **_spoken(security),
+            **_broker_settings(answer),
+        },
     )
+
+
+def _spoken(security: KafkaSecurity) -> dict[str, str]:
+    """How the cluster is spoken to, without who does."""
+    told_of = {"security.protocol": security.protocol, "sasl.mechanism": security.mechanism}
+    return {name: value for name, value in told_of.items() if value}
 
 
 def _broker_settings(answer: Any) -> dict[str, str]:

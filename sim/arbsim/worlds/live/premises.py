@@ -75,6 +75,7 @@ class Plan:
             max(1, kafka.fetch_max_wait_ns // 1_000_000),
             max(1, kafka.rebalance_ns // 1_000_000),
             kafka.max_poll_records,
+            self.servers.security,
         )
 
 
@@ -109,6 +110,7 @@ async def make_topics(plan: Plan, stack: AsyncExitStack) -> RunTopics | None:
         plan.names,
         plan.topics,
         plan.servers.replication,
+        plan.servers.security,
     )
     await topics.open(stack)
     if not plan.servers.keep:
@@ -161,6 +163,7 @@ def make_stream(plan: Plan, stack: AsyncExitStack, sandbox: Sandbox, delivery: D
         delivery,
         max(1, settings.offset_flush_interval_ns // 1_000_000),
         servers.replication,
+        servers.security,
     )
     sides = {leader: (servers.kafka[leader], names.real(cdc.TOPIC, "local"))}
     for region in plan.settings.regions:
@@ -169,4 +172,6 @@ def make_stream(plan: Plan, stack: AsyncExitStack, sandbox: Sandbox, delivery: D
     poll_ms = max(1, settings.poll_interval_ns // 1_000_000)
     source = servers.database_from(leader)
     assert source is not None
-    return LiveStream(connect, source, poll_ms, sides, plan.run, sandbox, keep=servers.keep)
+    return LiveStream(
+        connect, source, poll_ms, sides, plan.run, sandbox, keep=servers.keep, security=servers.security
+    )

@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from arbsim.worlds.live.database import DatabaseServer, told
 from arbsim.worlds.live.endings import quietly
 from arbsim.worlds.live.processes import ServerUnavailable
+from arbsim.worlds.live.security import NO_SECURITY, KafkaSecurity
 
 _POLL_S = 0.2
 _POLL_MOST_S = 5.0
@@ -24,6 +25,7 @@ async def remove(
     prefix: str,
     database: DatabaseServer | None,
     clusters: Mapping[str, str],
+    security: KafkaSecurity = NO_SECURITY,
     *,
     limit_s: float,
     clean_rounds: int = 1,
@@ -36,7 +38,7 @@ async def remove(
     clean = 0
     pause_s = _POLL_S
     while True:
-        left = [one async for one in _round(prefix, database, clusters)]
+        left = [one async for one in _round(prefix, database, clusters, security)]
         clean = 0 if left else clean + 1
         if clean >= clean_rounds or time.monotonic() > deadline:
             return left
@@ -45,7 +47,7 @@ async def remove(
 
 
 async def _round(
-    prefix: str, database: DatabaseServer | None, clusters: Mapping[str, str]
+    prefix: str, database: DatabaseServer | None, clusters: Mapping[str, str], security: KafkaSecurity
 ) -> AsyncIterator[str]:
     """Remove what can be removed now; tell all that was there, and what could not be asked."""
     if database is not None:
@@ -60,7 +62,7 @@ async def _round(
     for region, address in clusters.items():
         try:
             async with asyncio.timeout(_REQUEST_TIMEOUT_S):
-                for topic in await _from_cluster(prefix, address):
+                for topic in await _from_cluster(prefix, address, security):
                     yield f"topic {topic} of Kafka {region} at {address}"
         except (KafkaError, OSError, TimeoutError) as error:
             yield f"Kafka {region} at {address}: {type(error).__name__}"
@@ -129,8 +131,8 @@ async def _dropped(connection: asyncpg.Connection, statement: str) -> str:
     return ""
 
 
-async def _from_cluster(prefix: str, address: str) -> list[str]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+async def _from_cluster(prefix: str, address: str, security: KafkaSecurity) -> list[str]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=address, **security.client())
     try:
         await admin.start()
         found = sorted(topic for topic in await admin.list_topics() if prefix in topic)

@@ -14,6 +14,7 @@ from arbsim.worlds.live.java import Java
 from arbsim.worlds.live.kafka import server_name
 from arbsim.worlds.live.links import Links
 from arbsim.worlds.live.replay import DATABASE
+from arbsim.worlds.live.security import NO_SECURITY, KafkaSecurity
 from arbsim.worlds.virtual.settings import Settings
 
 OURS = f"arbsim_{secrets.token_hex(4)}"
@@ -56,6 +57,8 @@ class Servers:
     """Replicas of each topic."""
     copies: str = ""
     """What the name of a copy has before the name of the region that it comes from."""
+    security: KafkaSecurity = NO_SECURITY
+    """How all clusters are spoken to."""
     keep: bool = False
     """Whether what a run made stays on the servers."""
 

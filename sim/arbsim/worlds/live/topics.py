@@ -19,6 +19,7 @@ from arbsim.worlds.api import Topic
 from arbsim.worlds.live.clients import STRETCHED, Names
 from arbsim.worlds.live.endings import quietly
 from arbsim.worlds.live.processes import ServerUnavailable
+from arbsim.worlds.live.security import NO_SECURITY, KafkaSecurity
 
 MIRROR_TIMEOUT_S = 60.0
 _POLL_S = 0.05
@@ -46,6 +47,7 @@ class RunTopics:
         names: Names,
         topics: Sequence[Topic],
         replication: int = 1,
+        security: KafkaSecurity = NO_SECURITY,
     ) -> None:
         """``addresses``: of the clusters by region. ``sources``: the regions whose topics are mirrored."""
         self._addresses = addresses
@@ -53,6 +55,7 @@ class RunTopics:
         self._names = names
         self._topics = topics
         self._replication = replication
+        self._security = security
         self.copies = [
             Copy(source, target, real, names.copied(source, real), topic.partitions)
             for topic in topics
@@ -70,13 +73,14 @@ class RunTopics:
         """Open the clients; the stack closes them. Raises ServerUnavailable."""
         for region, address in self._addresses.items():
             try:
-                admin = self._admins[region] = AIOKafkaAdminClient(bootstrap_servers=address)
+                options = {"bootstrap_servers": address, **self._security.client()}
+                admin = self._admins[region] = AIOKafkaAdminClient(**options)
                 await admin.start()
                 stack.push_async_callback(quietly, admin.close)
-                producer = self._producers[region] = AIOKafkaProducer(bootstrap_servers=address, acks="all")
+                producer = self._producers[region] = AIOKafkaProducer(**options, acks="all")
                 await producer.start()
                 stack.push_async_callback(quietly, producer.stop)
-                reader = self._readers[region] = AIOKafkaConsumer(bootstrap_servers=address)
+                reader = self._readers[region] = AIOKafkaConsumer(**options)
                 await reader.start()
                 stack.push_async_callback(quietly, reader.stop)
             except (KafkaError, OSError) as error:

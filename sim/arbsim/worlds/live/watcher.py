@@ -23,6 +23,7 @@ from arbsim.worlds.live.database import DatabaseServer
 from arbsim.worlds.live.endings import keep_quiet
 from arbsim.worlds.live.processes import ServerUnavailable
 from arbsim.worlds.live.removal import remove
+from arbsim.worlds.live.security import NO_SECURITY, KafkaSecurity
 
 LIMIT_S = 600.0
 """How long it tries where a server does not answer, or does not let go."""
@@ -38,12 +39,19 @@ class _Duty:
     prefix: str
     database: DatabaseServer | None
     clusters: Mapping[str, str]
+    security: KafkaSecurity
 
 
 class Watcher:
     """The process, as arbsim sees it."""
 
-    def __init__(self, prefix: str, database: DatabaseServer | None, clusters: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        database: DatabaseServer | None,
+        clusters: Mapping[str, str],
+        security: KafkaSecurity = NO_SECURITY,
+    ) -> None:
         """Start it. Returns when it watches: nothing may be made before. Raises ServerUnavailable."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "arbsim.worlds.live.watcher"],
@@ -55,7 +63,7 @@ class Watcher:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with suppress(OSError):
-            pickle.dump(_Duty(prefix, database, dict(clusters)), self._process.stdin)
+            pickle.dump(_Duty(prefix, database, dict(clusters), security), self._process.stdin)
             self._process.stdin.flush()
         if self._process.stdout.readline() != _READY:
             self._process.wait()
@@ -88,7 +96,14 @@ class Watcher:
 
 async def _remove(duty: _Duty) -> None:
     keep_quiet()
-    await remove(duty.prefix, duty.database, duty.clusters, limit_s=LIMIT_S, clean_rounds=_CLEAN_ROUNDS)
+    await remove(
+        duty.prefix,
+        duty.database,
+        duty.clusters,
+        duty.security,
+        limit_s=LIMIT_S,
+        clean_rounds=_CLEAN_ROUNDS,
+    )
 
 
 def _main() -> None:
