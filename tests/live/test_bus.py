@@ -1,14 +1,18 @@
 """The bus designs on two real Kafka clusters with real MirrorMaker, each region's service a process of its own."""
 
 import signal
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from threading import Event
+from typing import Any, ClassVar
 
 import pytest
 
 from arbsim.audit import audit
 from arbsim.designs.regional_deltas import RegionalDeltas
-from arbsim.model import FindingKind, Kind, Operation, Outcome, Verdict, Workload
+from arbsim.history import History
+from arbsim.model import Fate, FindingKind, Kind, Operation, Outcome, Verdict, Workload
+from arbsim.worlds.live.processes import ServerUnavailable
 from arbsim.worlds.live.serving import KillService
 from tests.live.stack import Live
 
@@ -71,22 +75,58 @@ def test_the_single_writer_holds_though_its_process_is_killed_at_work(kafka: Liv
     assert {kind for kind, finding in result.findings.items() if finding.count} == set()
 
 
-class Interrupts(RegionalDeltas):
-    """Ctrl-C comes with the first answer."""
+class AnswersOnce(RegionalDeltas):
+    """Something happens to the run with the first answer."""
 
-    name = "interrupts"
+    name = "answers-once"
+    then: ClassVar[Callable[[], object]] = bool
 
     async def decide(self, op: Operation, region: Any) -> Outcome:
         outcome = await super().decide(op, region)
-        signal.raise_signal(signal.SIGINT)
+        AnswersOnce.then()
         return outcome
 
 
-def test_an_interrupted_run_is_not_held_to_news_that_was_still_on_its_way(kafka: Live) -> None:
-    """West had accepted a withdrawal that east had not heard of: that is no divergence yet, and nothing was lost."""
-    once = Workload((Operation(1, 0, "west", Kind.WITHDRAW, 1, 6_000),), {1: 10_000})
-    history = kafka.run_design(Interrupts(), workload=once)
+CUT_OFF = Workload(
+    (
+        Operation(1, 0, "west", Kind.WITHDRAW, 1, 6_000),
+        Operation(2, 600_000 * MS, "east", Kind.DEPOSIT, 1, 1),
+    ),
+    {1: 10_000},
+)
+"""West will have accepted a withdrawal that east has not heard of: that is no divergence yet, and nothing was lost."""
+
+
+def assert_nothing_is_final(history: History) -> None:
     assert history.cut_off
-    assert [effect.store for effect in history.effects()] == ["west"]
+    assert [history.fate(number) for number in (1, 2)] == [Fate.ACCEPTED, None]
+    assert next(history.effects()).store == "west"
+    assert history.finals == {}
     result = audit(history)
-    assert (result.verdict, result.outcomes.accepted) == (Verdict.INCONCLUSIVE, 1)
+    assert (result.verdict, result.outcomes.accepted, result.outcomes.unknown) == (Verdict.INCONCLUSIVE, 1, 1)
+
+
+def test_an_interrupted_run_is_not_held_to_news_that_was_still_on_its_way(
+    kafka: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AnswersOnce, "then", lambda: signal.raise_signal(signal.SIGINT))
+    assert_nothing_is_final(kafka.run_design(AnswersOnce(), workload=CUT_OFF))
+
+
+def test_of_a_run_whose_server_goes_everything_is_kept_that_clients_and_services_had_noted(
+    kafka: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Event()
+
+    def check() -> None:
+        if gone.is_set():
+            raise ServerUnavailable("a broker has gone")
+
+    monkeypatch.setattr(AnswersOnce, "then", gone.set)
+    told: list[History] = []
+    servers = replace(kafka.stack.servers, check=check)
+    monkeypatch.setattr(kafka, "stack", replace(kafka.stack, servers=servers))
+    with pytest.raises(ServerUnavailable):
+        kafka.run_design(AnswersOnce(), workload=CUT_OFF, on_cut_off=told.append)
+    (history,) = told
+    assert_nothing_is_final(history)

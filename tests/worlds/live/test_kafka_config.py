@@ -163,6 +163,7 @@ _WORDS = "supported: security.protocol, sasl.mechanism, sasl.jaas.config, ssl.tr
         (SASL.replace("hidden", "h\u00efdden"), [":3: write \\uXXXX for what is not ASCII"]),
         (SASL.replace("hidden", "\\u00e"), [":3: \\u must be followed by four hexadecimal digits"]),
         (SASL.replace("hidden", "\\ud800"), [":3: \\u must be followed by four hexadecimal digits"]),
+        (f'"{SECRET}";', [":1: this is not supported; supported: security.protocol"]),
         ("acks=all\nlinger.ms=5", [":1: 'acks' is not supported", ":2: 'linger.ms' is not supported"]),
     ],
 )

@@ -28,6 +28,7 @@ KEYS = (
     "ssl.key.password",
     "ssl.endpoint.identification.algorithm",
 )
+_NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 _NOT_HERE = {
     "bootstrap.servers": "the addresses stand in --kafka",
     "ssl.truststore.password": "a truststore of PEM has no password",
@@ -98,9 +99,11 @@ def _refuse_unknown(found: Mapping[str, _Property], mistakes: _Mistakes) -> None
         if key in _NOT_HERE:
             mistakes.add(one.line, f"{key} is not supported here: {_NOT_HERE[key]}")
         elif key not in KEYS:
+            # A login that lost its backslashes at the ends of lines may have its password here.
+            named = repr(key) if _NAME.fullmatch(key) else "this"
             close = nearest(key, KEYS)
             hint = f"; {close}" if close.startswith("did") else ""
-            mistakes.add(one.line, f"{key!r} is not supported{hint}; supported: {listed(KEYS)}")
+            mistakes.add(one.line, f"{named} is not supported{hint}; supported: {listed(KEYS)}")
 
 
 def _security(found: Mapping[str, _Property], mistakes: _Mistakes) -> KafkaSecurity:
