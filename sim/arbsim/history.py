@@ -134,6 +134,20 @@ def _longs(length: int, value: int) -> array[int]:
     return array("q", [value]) * length
 
 
+def _in_order(*columns: array[int]) -> list[array[int]]:
+    """Columns of times with the place of each among all of them in its stead."""
+    times = sorted({time_ns for column in columns for time_ns in column if time_ns != MISSING})
+    places = {time_ns: place for place, time_ns in enumerate(times)}
+    places[MISSING] = MISSING
+    return [array("q", [places[time_ns] for time_ns in column]) for column in columns]
+
+
+Essence = tuple[
+    tuple[tuple[str, tuple[tuple[int, Cents], ...]], ...], tuple[str, ...], tuple[str, ...], tuple[bytes, ...]
+]
+"""Final balances by store, notes, the names of the stores, and columns."""
+
+
 @dataclass(slots=True)
 class History:
     """Everything the audit may look at, for one design.
@@ -329,6 +343,58 @@ class History:
     def waits(self) -> Iterator[Wait]:
         """All waits of one operation for another."""
         return (Wait(*row) for row in zip(*self._waits, strict=True))
+
+    def essence(self) -> Essence:
+        """What a verdict goes by: histories that have this in common, and card and workload, are judged alike.
+
+        Beginnings and answers are places in one order, reads in another. Left out are when a balance changed, when an
+        operation was recorded, how long a wait took, and what the run cost.
+        """
+        columns = (
+            *_in_order(self._invoked, self._answered),
+            self._fate,
+            self._told,
+            self._own_order,
+            *self._effects[:-1],
+            *self._reads[:-1],
+            *_in_order(self._reads[-1]),
+            *self._waits[:-2],
+        )
+        return (
+            tuple([(store, tuple(balances.items())) for store, balances in self.finals.items()]),
+            tuple(self.notes),
+            self.stores,
+            tuple([column.tobytes() for column in columns]),
+        )
+
+    @classmethod
+    def of_essence(cls, card: DesignCard, workload: Workload, essence: Essence) -> History:
+        """The history that has an essence and nothing more: what it leaves out is 0."""
+        finals, notes, stores, columns = essence
+        history = cls(
+            card, workload, stores, {store: dict(pairs) for store, pairs in finals}, notes=list(notes)
+        )
+        history._invoked, history._answered = array("q"), array("q")
+        history._fate, history._told, history._own_order = array("b"), array("q"), array("q")
+        filled = (
+            history._invoked,
+            history._answered,
+            history._fate,
+            history._told,
+            history._own_order,
+            *history._effects[:-1],
+            *history._reads,
+            *history._waits[:-2],
+        )
+        for column, content in zip(filled, columns, strict=True):
+            column.frombytes(content)
+        for rows, times in (
+            (history._effects[0], history._effects[-1:]),
+            (history._waits[0], history._waits[-2:]),
+        ):
+            for column in times:
+                column.extend(_longs(len(rows), 0))
+        return history
 
     def nbytes(self) -> int:
         """Memory of the columns in bytes."""

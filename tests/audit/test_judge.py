@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbsim.audit import audit, short_audit
-from arbsim.history import OPENING
+from arbsim.audit import ShortAudits, audit, short_audit
+from arbsim.history import OPENING, History
 from arbsim.model import VIOLATIONS, Fate, FindingKind, Kind, Verdict
 from tests.audit.histories import Op, answered, deposit, in_order, operations, read, with_card, withdraw
 
@@ -122,3 +124,34 @@ def test_the_short_audit_says_the_same_in_short(ops: list[Op], in_some_order: bo
     assert short.verdict is full.verdict
     assert short.contended is bool(met.overlapping_pairs or met.unseen_pairs or met.waits)
     assert short.undecided is ("undecided-outcomes" in full.reasons)
+
+
+@given(st.lists(operations(list(Kind)), max_size=6), st.booleans(), st.integers(1, 1000))
+def test_what_has_one_essence_is_judged_alike(ops: list[Op], in_some_order: bool, tick: int) -> None:
+    slower = [replace(op, start=tick * op.start + 7, end=tick * op.end + 7) for op in ops]
+    both = []
+    for some in (ops, slower):
+        history = in_order(some, range(1, len(ops) + 1)) if in_some_order else answered(some)
+        essence = history.essence()
+        bare = History.of_essence(history.card, history.workload, essence)
+        assert bare.essence() == essence
+        assert short_audit(bare) == ShortAudits().of(history) == short_audit(history)
+        both.append(essence)
+    assert both[0] == both[1]
+
+
+def test_another_answer_another_order_and_another_effect_are_another_essence() -> None:
+    plain = answered([withdraw(70, 0, 5), withdraw(60, 3, 9)])
+    answers = answered([withdraw(70, 0, 5), withdraw(60, 3, 9, Fate.REJECTED)])
+    order = answered([withdraw(70, 0, 5), withdraw(60, 6, 9)])
+    effect = answered([withdraw(70, 0, 5), withdraw(60, 3, 9)])
+    effect.effect(1, 1, 0, 30, OPENING, 1)
+    assert len({history.essence() for history in (plain, answers, order, effect)}) == 4
+
+
+def test_what_is_remembered_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arbsim.audit.judge.MOST_KNOWN", 2)
+    audits = ShortAudits()
+    for cents in (10, 20, 30, 10):
+        history = answered([withdraw(cents, 0, 5), withdraw(60, 3, 9)])
+        assert audits.of(history) == short_audit(history)

@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from arbsim.audit import Judgement, ShortAudits, short_audit
+from arbsim.designs import catalogue
 from arbsim.designs.atomic_update import AtomicUpdate
 from arbsim.designs.log_fold import LogFold
 from arbsim.designs.regional_deltas import RegionalDeltas
 from arbsim.explore.search import Explored, explore_design
 from arbsim.explore.slices import slice_of
+from arbsim.history import History
 from arbsim.model import FindingKind, Verdict, Workload
 from arbsim.runner import card_of
 from arbsim.selftest.mutants import Mutant, mutants
@@ -46,6 +49,29 @@ def explore(design: Design, work: Workload = TWO_WITHDRAWALS, most: int | None =
         return "time" if most is not None and progress.runs >= most else None
 
     return explore_design(design, card_of(design.name, design), work, POSTGRES, stop=stop)
+
+
+@pytest.mark.parametrize("name", list(catalogue()))
+def test_what_is_remembered_of_a_judgement_is_what_the_audit_says(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembered = ShortAudits.of
+
+    def compared(audits: ShortAudits, history: History) -> Judgement:
+        judged = remembered(audits, history)
+        assert judged == short_audit(history)
+        return judged
+
+    monkeypatch.setattr(ShortAudits, "of", compared)
+    work = workload(
+        "east withdraw 70 1", "west deposit 20 1", "east read 0 1", "west transfer 60 1 2", a1=100, a2=0
+    )
+    design = catalogue()[name]()
+    found = explore_design(
+        design, card_of(design.name, design), work, YUGABYTE, most_cuts=0,
+        stop=lambda progress: "enough" if progress.runs >= 20 else None,
+    )  # fmt: skip
+    assert found.classes
 
 
 def test_a_complete_search_without_a_violation_holds() -> None:

@@ -17,7 +17,7 @@ from arbsim.audit.balances import (
 from arbsim.audit.costs import costs_of, ms, saturation_note
 from arbsim.audit.decisions import Meetings, beliefs, meetings, refusals, stale_reads
 from arbsim.audit.overdraft import Overdrafts, in_own_order, in_real_time
-from arbsim.history import History
+from arbsim.history import Essence, History
 from arbsim.model import VIOLATIONS, Cents, DesignCard, Fate, FindingKind, Verdict, from_cents
 from arbsim.results import (
     Answered,
@@ -39,6 +39,9 @@ from arbsim.results import (
 MOST_DIFFERENCES = 100
 MOST_BELIEFS = 12
 MOST_STATEMENTS = 20
+
+MOST_KNOWN = 10_000
+"""So many judgements are remembered, which takes some 20 MB; then remembering begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,25 @@ def short_audit(history: History) -> Judgement:
         contended=examined.met.contended,
         undecided=verdict is Verdict.INCONCLUSIVE and "undecided-outcomes" in reasons,
     )
+
+
+class ShortAudits:
+    """Short audits of histories that have card and workload in common; those that are judged alike are judged once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Essence, Judgement] = {}
+
+    def of(self, history: History) -> Judgement:
+        """Judge a history, or remember what was said of one like it."""
+        essence = history.essence()
+        judged = self._known.get(essence)
+        if judged is None:
+            if len(self._known) == MOST_KNOWN:
+                self._known.clear()
+            # What is judged has the essence and no more, so nothing that tells two histories of it apart has a say.
+            judged = short_audit(History.of_essence(history.card, history.workload, essence))
+            self._known[essence] = judged
+        return judged
 
 
 def broken_accounts(history: History) -> frozenset[int]:

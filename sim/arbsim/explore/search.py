@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from arbsim.audit import Judgement, audit, short_audit
+from arbsim.audit import Judgement, ShortAudits, audit, short_audit
 from arbsim.history import History
 from arbsim.model import Cents, DesignCard, Fate, FindingKind, Verdict, Workload
 from arbsim.results import DesignResult
@@ -149,6 +149,7 @@ class Task:
     most_steps: int
     most_cuts: int
     footprints: Footprints
+    audits: ShortAudits = field(default_factory=ShortAudits)
 
     def search(
         self, path: tuple[Choice, ...] = (), sleeping: dict[Choice, Step] | None = None
@@ -294,7 +295,7 @@ def take_in(task: Task, explored: Explored, run: Finished[History] | None) -> Ou
 
 
 def _note(task: Task, explored: Explored, run: Finished[History], history: History) -> Outcome:
-    judged = short_audit(history)
+    judged = task.audits.of(history)
     outcome = outcome_of(history, judged)
     orders = 1
     if explored.reduced:
