@@ -55,7 +55,8 @@ def explored(
 def shared(name: str, operations: int) -> Row:
     """Wall time of one search by one process, over that by two. Means something only where two cores are free.
 
-    What one process does before the others begin (50 runs, and 20 by chance) is paid: the search must be long enough.
+    What one process does before the others begin (50 runs that are begun anew, and 20 by chance) is paid: the search
+    must be long enough.
     ``at_most`` is the figure if only that stood in the way.
     """
     wall_s = []
@@ -63,7 +64,8 @@ def shared(name: str, operations: int) -> Row:
         begun = time.perf_counter()
         found, _ = explored(name, operations, workers=workers)
         wall_s.append(time.perf_counter() - begun)
-    runs, alone = found.classes + found.redundant + LOOK, ALONE + LOOK
+    alone = ALONE + LOOK
+    runs = alone + found.classes + found.redundant
     return {
         "one_process_wall_s": round(wall_s[0], 1),
         "two_processes_wall_s": round(wall_s[1], 1),

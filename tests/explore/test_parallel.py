@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from arbsim.cli.app import ending_politely
 from arbsim.designs import catalogue
 from arbsim.explore import parallel, search
-from arbsim.explore.search import Explored, explore_design
-from arbsim.model import Accepted, Operation, Outcome, Workload
+from arbsim.explore.search import Explored, Task, explore_design
+from arbsim.model import Accepted, Operation, Outcome, Verdict, Workload
 from arbsim.runner import card_of
 from arbsim.worlds.api import Design, Region
 from arbsim.worlds.exhaustive.search import Progress
@@ -69,6 +70,23 @@ def test_every_order_by_itself_can_be_shared_too() -> None:
     shared = explored(design, TWO_WITHDRAWALS, 2, reduced=False)
     assert alone.orders == shared.orders == alone.classes
     assert alone.outcomes == shared.outcomes
+
+
+def test_a_search_that_is_begun_anew_is_shared_at_once_and_never_where_it_is_void(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(search, "LOOK", 1)
+    share, begun = parallel.share, []
+
+    def noted(task: Task, part: Any, found: Explored, progress: Progress, *others: Any) -> None:
+        assert not task.footprints.grew
+        begun.append(progress.runs + progress.redundant)
+        share(task, part, found, progress, *others)
+
+    monkeypatch.setattr(parallel, "share", noted)
+    found = explored(catalogue()["bus/regional-snapshots"](), TWO_WITHDRAWALS, 2)
+    assert found.verdict is Verdict.VIOLATED
+    assert begun[-1] == 1
 
 
 class Fails(Probe):

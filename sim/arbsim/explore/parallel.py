@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -44,7 +45,11 @@ class _Worker:
 
     @classmethod
     def begin(cls, task: Task) -> None:
-        """Ctrl-C is for the parent, and so is what can be written to. A kill is no Ctrl-C here: it ends the process."""
+        """Ctrl-C is for the parent, and so is what can be written to. A kill is no Ctrl-C here: it ends the process.
+
+        What the parent made stays: looking for garbage in it would copy it.
+        """
+        gc.freeze()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as it lives

@@ -31,7 +31,7 @@ LOOK = 20
 
 
 ALONE = 50
-"""A search that ends within so many runs is not worth sharing."""
+"""A search that ends within so many runs, with those of attempts that were begun anew, is not worth sharing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +192,15 @@ def explore_design(
     is no outcome goes through: a bug in the design.
     """
     task = Task(design, card, workload, settings, Learned(), reduced, most_steps, most_cuts, Footprints())
+    effort = Effort()
     while True:
         explored, progress = task.explored(), Progress()
         known = task.learned.copy()
         task.footprints.grew = False
         try:
-            _go(task, explored, progress, workers, stop)
+            _go(task, explored, progress, effort, workers, stop)
         except LearnedMore:
+            effort.runs += progress.runs + progress.redundant
             explored.stopped = stop(progress)
             if explored.stopped is None:
                 continue
@@ -212,7 +214,15 @@ def explore_design(
         return explored
 
 
-def _go(task: Task, explored: Explored, progress: Progress, workers: int, stop: Stop) -> None:
+@dataclass(slots=True)
+class Effort:
+    """What a search has taken before it was begun anew: its runs, and whether they include those by chance."""
+
+    runs: int = 0
+    looked_around: bool = False
+
+
+def _go(task: Task, explored: Explored, progress: Progress, effort: Effort, workers: int, stop: Stop) -> None:
     search = task.search()
     search.progress = progress
     first: tuple[Finished[History], Outcome] | None = None
@@ -221,16 +231,21 @@ def _go(task: Task, explored: Explored, progress: Progress, workers: int, stop: 
         outcome = take_in(task, explored, run)
         if first is None and run is not None and outcome is not None:
             first = run, outcome
-        if run is not None and progress.runs == LOOK:
+        runs = effort.runs + progress.runs + progress.redundant
+        if runs >= LOOK and not effort.looked_around:
             _look_around(search)
+            effort.looked_around = True
+            look_back.at = 0  # what was seen there may show at once that the runs until now are void
         explored.stopped = explored.stopped or stop(progress)
         if explored.stopped is not None or look_back.is_void(progress):
             break
-        if workers > 1 and progress.runs + progress.redundant == ALONE:
+        if workers > 1 and runs >= ALONE:
             # Small searches do without processes, and without importing what makes them.
             from arbsim.explore.parallel import can_share, share
 
             if can_share():
+                if task.footprints.grew:
+                    break  # what is void is not worth sharing
                 share(task, search, explored, progress, workers, stop, look_back)
                 break
     if explored.stopped is None and explored.cut:

@@ -171,7 +171,9 @@ class Search(Generic[R]):
             choices = execution.choices()
             if not choices:
                 break
-            self.footprints.note(execution.take(rng.choice(choices)))
+            step = execution.take(rng.choice(choices))
+            if self.reduced:
+                self.footprints.note(step)
         execution.finish()
 
     def _run(self, nodes: list[_Node]) -> Finished[R] | None:
