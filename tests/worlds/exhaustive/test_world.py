@@ -139,7 +139,7 @@ def test_whoever_comes_to_the_locks_may_ask_who_began_first() -> None:
     asking = 0
     for _ in range(20):
         steps = driver.random(rng).steps
-        asked, locks = learned.names.of("asked"), engines[-1].locks
+        asked, locks = learned.names.numbers["asked"], engines[-1].locks
         asking += any(step.compared for step in steps)
         assert [asked in step.writes for step in steps] == [locks in step.writes for step in steps]
     assert asking > 5

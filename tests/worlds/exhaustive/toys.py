@@ -48,7 +48,7 @@ class Toy:
 
     def _offer(self, identity: tuple[int, int], program: int, at: int, maker: int | None) -> None:
         if at < len(self.programs[program]):
-            self.pending[self.names.of(identity)] = (program, at, maker)
+            self.pending[self.names.numbers[identity]] = (program, at, maker)
 
     def stand_for(self, precedes: Precedes) -> None:
         self.comparisons.precedes = precedes

@@ -76,13 +76,19 @@ class Learned:
 
 @dataclass(slots=True)
 class _Entry:
-    """A step that can be taken, or waits until it can. ``after``: places of the steps that it comes after."""
+    """A step that can be taken, or waits until it can. ``after``: places of the steps that it comes after.
+
+    ``ready`` tells whether it would find something to do; None where it always does. ``openers``: the places of the
+    steps without which it would not, as far as that is known.
+    """
 
     name: int
     event: Event
     after: tuple[int, ...]
-    connection: Connection | None = None
-    touches: int = 0
+    connection: Connection | None
+    touches: int
+    ready: Callable[[], bool] | None = None
+    openers: Callable[[], Iterable[int]] | None = None
     looked_at: AbstractSet[int] = frozenset()
 
 
@@ -103,12 +109,12 @@ class ChoiceKernel(Kernel):
     def __init__(self, learned: Learned) -> None:
         super().__init__()
         self.learned = learned
-        self.names = learned.names
+        self._numbers = learned.names.numbers
         self.ready: dict[int, _Entry] = {}
         self.connection: Connection | None = None
         self.learned_more = False
         self.redundant = False
-        self._born: list[_Entry] = []
+        self._born: deque[_Entry] = deque()
         self._waiting: list[_Entry] = []
         self._touches = 0
         self._idle = False
@@ -120,7 +126,7 @@ class ChoiceKernel(Kernel):
         self._writes: set[int] = set()
         self._own: int | None = None
         self.comparisons = Comparisons()
-        self._asked = self.names.of("asked")
+        self._asked = self._numbers["asked"]
         self._strayed = False
         self._crowded: dict[int, None] = {}
         self._readings = 0
@@ -137,11 +143,11 @@ class ChoiceKernel(Kernel):
     def mark(self) -> int:
         """Return the name of a new shared object: the step that made it, and how many it had made before."""
         self._children += 1
-        return self.names.of((self._maker, self._children))
+        return self._numbers[self._maker, self._children]
 
     def touch(self, mark: int, part: int = 0, *, write: bool = True) -> None:
         """Note that the step that is being taken touches an object."""
-        thing = self.names.of((mark, "part", part)) if part else mark
+        thing = self._numbers[mark, "part", part] if part else mark
         (self._writes if write else self._reads).add(thing)
         if self._own is not None:
             self._own_no_more()
@@ -268,8 +274,8 @@ class ChoiceKernel(Kernel):
         """Take a step, and all that follows at the same instant or touches nothing shared."""
         entry = self.ready.pop(name)
         after = entry.after
-        if openers := _openers(entry.event):
-            after += tuple(place for place in openers if place not in after)
+        if entry.openers is not None:
+            after += tuple([place for place in entry.openers() if place >= 0 and place not in after])
         self._reads.clear()
         self._writes.clear()
         self._maker, self._children = name, 0
@@ -320,32 +326,33 @@ class ChoiceKernel(Kernel):
 
     def settle(self) -> None:
         """Run all that needs no choice; then see what can be chosen."""
-        while True:
-            self._run_instant()
-            if not self._born:
-                break
-            born, self._born = self._born, []
-            for place, entry in enumerate(born):
-                # A message may have to wait for the one before it, so it is never taken at once.
-                own = None if entry.connection is not None else self._touches_nothing_shared(entry.event)
-                if own is not None:
-                    self._born = born[place + 1 :] + self._born
-                    self._run_own(entry, *own)
-                    break
-                self._offer(entry)
+        self._run_instant()
+        born = self._born
+        while born:
+            entry = born.popleft()
+            callbacks = entry.event.callbacks
+            first = callbacks[0] if callbacks else None
+            sleeper = getattr(first, "__self__", None)
+            if type(sleeper) is GroupTask:
+                if (site := self._site_alone(entry, sleeper)) is not None:
+                    self._run_own(entry.event, sleeper.group, site)
+                    continue
+                # A timeout can take the sleeper away from its timer, which then wakes nobody, and must still meet it.
+                entry.touches = sleeper.group
+            self._offer(entry, entry.event if type(entry.event) is Gate else first)
         self._wake()
 
-    def _offer(self, entry: _Entry) -> None:
-        sleeper = getattr(entry.event.callbacks[0], "__self__", None) if entry.event.callbacks else None
-        if type(sleeper) is GroupTask:
-            # A timeout can take the sleeper away from its timer; the timer then wakes nobody, and must still meet it.
-            entry.touches = sleeper.group
-        if entry.connection is not None:
-            if entry.connection.under_way:
-                entry.connection.behind.append(entry)
+    def _offer(self, entry: _Entry, happens: object) -> None:
+        """Let a step be chosen, now or when it may. Some of what happens then can tell whether it would do anything."""
+        connection = entry.connection
+        entry.openers = getattr(happens, "openers", None)
+        if connection is not None:
+            if connection.under_way:
+                connection.behind.append(entry)
             else:
                 self._let(entry)
-        elif _readiness(entry.event) is not None:
+        elif (ready := getattr(happens, "ready", None)) is not None:
+            entry.ready = ready
             self._waiting.append(entry)
         else:
             self.ready[entry.name] = entry
@@ -363,10 +370,10 @@ class ChoiceKernel(Kernel):
             if entry.looked_at.isdisjoint(writes) and entry.looked_at:
                 still.append(entry)
                 continue
-            ready = _readiness(entry.event)
             self._reads = looked_at = set[int]()
             self._writes = set()
-            if ready is None or ready():
+            assert entry.ready is not None
+            if entry.ready():
                 self.ready[entry.name] = entry
             else:
                 entry.looked_at = looked_at | self._writes
@@ -374,21 +381,27 @@ class ChoiceKernel(Kernel):
         self._waiting = still
         self._reads, self._writes = reads, writes
 
-    def _touches_nothing_shared(self, event: Event) -> tuple[int, object] | None:
-        """The group and the place in the code of a sleeper that is thought to touch nothing shared when it wakes."""
-        callbacks = event.callbacks
-        if not callbacks or self._place is None or self.learned.nothing_at_once or type(event) is Gate:
-            return None
-        task = getattr(callbacks[0], "__self__", None)
-        if type(task) is not GroupTask or not task.alone or task.group in self._crowded:
-            return None
-        site = task.site()
-        return None if site in self.learned.shared_sites else (task.group, site)
+    def _site_alone(self, entry: _Entry, sleeper: GroupTask[Any]) -> object:
+        """The place in the code of a sleeper that is thought to touch nothing shared when it wakes; else None.
 
-    def _run_own(self, entry: _Entry, group: int, site: object) -> None:
+        A message may have to wait for the one before it, so it is never taken at once.
+        """
+        if (
+            not sleeper.alone
+            or entry.connection is not None
+            or self._place is None
+            or type(entry.event) is Gate
+            or self.learned.nothing_at_once
+            or sleeper.group in self._crowded
+        ):
+            return None
+        site = sleeper.site()
+        return None if site in self.learned.shared_sites else site
+
+    def _run_own(self, event: Event, group: int, site: object) -> None:
         self._own, self._strayed = group, False
         self.now_ns += TICK_NS
-        self._fire(entry.event)
+        self._fire(event)
         self._run_instant()
         self._own = None
         if self._strayed:
@@ -426,25 +439,12 @@ class Gate(Timer):
         super().__init__(kernel, 1)
 
 
-def _readiness(event: Event) -> Callable[[], bool] | None:
-    """What tells whether a step would find something to do; None where it always does."""
-    return getattr(_who_knows(event), "ready", None)
-
-
-def _openers(event: Event) -> Iterable[int]:
-    """The places of the steps without which a step would have found nothing to do, as far as that is known."""
-    openers = getattr(_who_knows(event), "openers", None)
-    return () if openers is None else [place for place in openers() if place >= 0]
-
-
-def _who_knows(event: Event) -> object:
-    return event if type(event) is Gate or not event.callbacks else event.callbacks[0]
-
-
 class GroupTask(Task[T]):
     """A task of a group. ``alone``: nobody shares its Python objects, unless its group gets crowded."""
 
     alone = False
+
+    env: ChoiceKernel
 
     def __init__(
         self, kernel: ChoiceKernel, coroutine: Coroutine[Any, Any, T], trace: Trace, group: int
@@ -453,15 +453,11 @@ class GroupTask(Task[T]):
         super().__init__(kernel, coroutine, trace)
 
     def _resume(self, event: Event) -> None:
-        kernel = self.env
-        assert isinstance(kernel, ChoiceKernel)
-        kernel.touch_group(self.group)
+        self.env.touch_group(self.group)
         super()._resume(event)
 
     def __await__(self) -> Any:
-        kernel = self.env
-        assert isinstance(kernel, ChoiceKernel)
-        kernel.touch(self.group, write=False)
+        self.env.touch(self.group, write=False)
         return super().__await__()
 
     def interrupt(self, cause: object = None) -> None:

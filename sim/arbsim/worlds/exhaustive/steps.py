@@ -126,26 +126,32 @@ class Execution(Protocol[Result_co]):
         """Return what came of the run; no step can be taken any more."""
 
 
+class _Numbers(dict[object, int]):
+    """The numbers of things; what is asked for the first time gets one."""
+
+    def __init__(self, things: dict[int, object]) -> None:
+        super().__init__()
+        self._things = things
+
+    def __missing__(self, thing: object) -> int:
+        number = int.from_bytes(blake2b(repr(thing).encode(), digest_size=7).digest(), "big")
+        if self._things.setdefault(number, thing) != thing:
+            raise RuntimeError(f"{thing} and {self._things[number]} have the same number")
+        self[thing] = number
+        return number
+
+
 class Names:
     """Numbers for things that are known by who made them and how many it had made before.
 
     In two runs that differ only in the order of independent steps the same thing has the same name: it depends on
-    what its maker had seen, not on when it was made.
+    what its maker had seen, not on when it was made. ``numbers`` gives the number of a thing: the same in every
+    process, for it is made from what the thing is known by.
     """
 
     def __init__(self) -> None:
-        self._numbers: dict[object, int] = {}
         self._things: dict[int, object] = {}
-
-    def of(self, thing: object) -> int:
-        """The number of a thing: the same in every process, for it is made from what the thing is known by."""
-        number = self._numbers.get(thing)
-        if number is None:
-            number = int.from_bytes(blake2b(repr(thing).encode(), digest_size=7).digest(), "big")
-            if self._things.setdefault(number, thing) != thing:
-                raise RuntimeError(f"{thing} and {self._things[number]} have the same number")
-            self._numbers[thing] = number
-        return number
+        self.numbers = _Numbers(self._things)
 
     def way(self, number: int) -> tuple[int, ...]:
         """How a step or an object came to be: as which thing that each step on the way to it made, the first one first.

@@ -147,7 +147,8 @@ class ChoiceWorld(VirtualWorld):
 
     @cached_property
     def _answers(self) -> dict[int, int]:
-        return {op.id: self._kernel.names.of(("answer", op.id)) for op in self.workload}
+        numbers = self.learned.names.numbers
+        return {op.id: numbers["answer", op.id] for op in self.workload}
 
     @cached_property
     def _meets(self) -> dict[int, tuple[int, ...]]:

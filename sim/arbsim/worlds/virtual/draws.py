@@ -8,6 +8,7 @@ generators", OOPSLA 2014).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 _MASK = (1 << 64) - 1
@@ -20,6 +21,7 @@ UNIT_BITS = 32
 """A draw is an integer below 2**UNIT_BITS, to be read as a fraction of it."""
 
 
+@lru_cache(maxsize=1024)
 def purpose(name: str) -> int:
     """Return the number that stands for a purpose, such as "network/east/west"."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
