@@ -115,7 +115,7 @@ class ChoiceKernel(Kernel):
         self.learned_more = False
         self.redundant = False
         self._born: deque[_Entry] = deque()
-        self._waiting: list[_Entry] = []
+        self._waiting: dict[int, _Entry] = {}
         self._touches = 0
         self._idle = False
         self._maker = 0
@@ -353,7 +353,7 @@ class ChoiceKernel(Kernel):
                 self._let(entry)
         elif (ready := getattr(happens, "ready", None)) is not None:
             entry.ready = ready
-            self._waiting.append(entry)
+            self._waiting[entry.name] = entry
         else:
             self.ready[entry.name] = entry
 
@@ -362,23 +362,17 @@ class ChoiceKernel(Kernel):
 
         One that would not is asked again when a step has written something that it looked at.
         """
-        if not self._waiting:
-            return
         reads, writes = self._reads, self._writes
-        still = []
-        for entry in self._waiting:
-            if entry.looked_at.isdisjoint(writes) and entry.looked_at:
-                still.append(entry)
-                continue
-            self._reads = looked_at = set[int]()
-            self._writes = set()
+        waiting = self._waiting.values()
+        asked = [one for one in waiting if not one.looked_at or not one.looked_at.isdisjoint(writes)]
+        for entry in asked:
             assert entry.ready is not None
+            self._reads, self._writes = set[int](), set[int]()
             if entry.ready():
                 self.ready[entry.name] = entry
+                del self._waiting[entry.name]
             else:
-                entry.looked_at = looked_at | self._writes
-                still.append(entry)
-        self._waiting = still
+                entry.looked_at = self._reads | self._writes
         self._reads, self._writes = reads, writes
 
     def _site_alone(self, entry: _Entry, sleeper: GroupTask[Any]) -> object:
