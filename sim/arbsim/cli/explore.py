@@ -42,7 +42,10 @@ def explore(
         typer.Option(help="This design alone; path.py:ClassName adds one of your own. Can be repeated."),
     ] = None,
     operations: Annotated[
-        int, typer.Option(help="How many operations; of more, some that ask one account for more than it has.", min=1)
+        int,
+        typer.Option(
+            help="How many operations; of more, some that ask one account for more than it has.", min=1
+        ),
     ] = OPERATIONS,
     seed: Seed = None,
     plain: Annotated[
