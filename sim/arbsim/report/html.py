@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -46,46 +46,56 @@ _CONTENTS = (
 
 def render(results: Results) -> str:
     """Return the page."""
-    style, script = asset("style.css"), asset("script.js")
     cautions = words.gathered(results.warnings)
     differences = list(_differences(results))
     explained = [name for name, one in results.designs.items() if one.explanation is not None]
     there = {"servers": live.is_live(results), "warnings": bool(cautions), "steps": bool(explained)}
+    return page(
+        "arbsim.report",
+        "report.html.jinja",
+        scenario=results.manifest.scenario,
+        results=results,
+        words=words,
+        explanations=explanations,
+        live=live,
+        agreement=agreement,
+        contents=[entry for entry in _CONTENTS if there.get(entry[0], True)],
+        explained=explained,
+        cells=_cells(results),
+        places={name: number for number, name in enumerate(results.designs, start=1)},
+        cautions=cautions,
+        met=sum(one.status == "met" for one in results.expectations),
+        equal=sum(one.balances_count - one.differences_count for one in results.designs.values()),
+        differences=differences[:MOST_ROWS],
+        differences_count=sum(one.differences_count for one in results.designs.values()),
+        final_accounts=list(results.reference)[:MOST_ACCOUNTS],
+        few=0 < len(results.reference) <= MOST_ACCOUNTS,
+        findings=[(name, told) for name, told in _findings(results) if told],
+        disagreements=results.disagreements.first[:MOST_ROWS],
+        claims=ledger(results),
+        chart=latency_chart(results),
+    )
+
+
+def page(package: str, template: str, *, scenario: Mapping[str, Any], style: str = "", **values: Any) -> str:
+    """Fill in a template of a package with values, and with what all pages have; ``style`` comes after theirs."""
+    style, script = _asset("style.css") + style, _asset("script.js")
     return (
-        environment("arbsim.report")
-        .get_template("report.html.jinja")
+        _environment(package)
+        .get_template(template)
         .render(
-            results=results,
-            words=words,
-            explanations=explanations,
-            live=live,
-            agreement=agreement,
-            contents=[entry for entry in _CONTENTS if there.get(entry[0], True)],
-            explained=explained,
-            cells=_cells(results),
-            places={name: number for number, name in enumerate(results.designs, start=1)},
-            cautions=cautions,
-            met=sum(one.status == "met" for one in results.expectations),
-            equal=sum(one.balances_count - one.differences_count for one in results.designs.values()),
-            differences=differences[:MOST_ROWS],
-            differences_count=sum(one.differences_count for one in results.designs.values()),
-            final_accounts=list(results.reference)[:MOST_ACCOUNTS],
-            few=0 < len(results.reference) <= MOST_ACCOUNTS,
-            findings=[(name, told) for name, told in _findings(results) if told],
-            disagreements=results.disagreements.first[:MOST_ROWS],
-            claims=ledger(results),
-            chart=latency_chart(results),
-            scenario=code(json.dumps(results.manifest.scenario, indent=2, ensure_ascii=True)),
+            scenario=_code(json.dumps(scenario, indent=2, ensure_ascii=True)),
             style=Markup(style),  # noqa: S704  our own file, as it is hashed
             script=Markup(script),  # noqa: S704
-            style_hash=policy_hash(style),
-            script_hash=policy_hash(script),
+            style_hash=_policy_hash(style),
+            script_hash=_policy_hash(script),
+            **values,
         )
     )
 
 
 @lru_cache(maxsize=2)
-def environment(package: str) -> Environment:
+def _environment(package: str) -> Environment:
     """Return the templates in the folder ``page`` of a package; what they print is escaped, and visible."""
     found = Environment(
         loader=PackageLoader(package, "page"),
@@ -96,7 +106,7 @@ def environment(package: str) -> Environment:
         # Whatever is printed first has its control and direction characters made visible, then is escaped.
         finalize=_visible,
     )
-    found.globals.update(count=_count, code=code, ending=_ending, shorten=_shorten)
+    found.globals.update(count=_count, code=_code, ending=_ending, shorten=_shorten)
     found.globals.update(story=story, diagram_of=diagram_of)
     return found
 
@@ -105,17 +115,17 @@ def _visible(value: Any) -> Any:
     return words.clean(value) if type(value) is str else value
 
 
-def code(text: str) -> Markup:
+def _code(text: str) -> Markup:
     """Text that keeps its lines."""
     return Markup("\n").join(escape(words.clean(line)) for line in text.splitlines())
 
 
-def asset(name: str) -> str:
+def _asset(name: str) -> str:
     """Return a file of the page, such as its style."""
     return files("arbsim.report").joinpath("page", name).read_text(encoding="utf-8")
 
 
-def policy_hash(text: str) -> str:
+def _policy_hash(text: str) -> str:
     """The source expression by which a content security policy allows this text (CSP level 3, section 2.3.1)."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
