@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from arbsim.sweep.plan import Setting, Unit
@@ -110,25 +111,18 @@ def run_all(
     _Crew(workers, setting, next_units, on_done, on_given_up).run()
 
 
+@dataclass(slots=True)
 class _Crew:
-    def __init__(
-        self,
-        workers: Workers,
-        setting: Setting,
-        next_units: Callable[[], Units],
-        on_done: Callable[[Sequence[Done], float], None],
-        on_given_up: Callable[[Unit, str], None],
-    ) -> None:
-        self.workers = workers
-        self.setting = setting
-        self.next_units = next_units
-        self.on_done = on_done
-        self.on_given_up = on_given_up
-        self.under_way: dict[Future[Batch], Units] = {}
-        self.again: deque[Units] = deque()
-        """Units whose run raised an error; each by itself."""
-        self.suspects: deque[Units] = deque()
-        self.failures: dict[tuple[int, int], int] = {}
+    workers: Workers
+    setting: Setting
+    next_units: Callable[[], Units]
+    on_done: Callable[[Sequence[Done], float], None]
+    on_given_up: Callable[[Unit, str], None]
+    under_way: dict[Future[Batch], Units] = field(default_factory=dict)
+    again: deque[Units] = field(default_factory=deque)
+    """Units whose run raised an error; each by itself."""
+    suspects: deque[Units] = field(default_factory=deque)
+    failures: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def run(self) -> None:
         """Keep every worker busy, with one chunk waiting behind the one that it runs.
