@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from arbsim.model import to_cents
 from arbsim.worlds.api import Kafka, Pool, Replies
 from arbsim.worlds.live.events import Log
-from arbsim.worlds.virtual.region import Expressions, Places
+from arbsim.worlds.virtual.region import PlacedRegion, Places
 
 
 class Messaging(Kafka, Protocol):
@@ -30,7 +30,7 @@ class WallClock:
         return time.time_ns()
 
 
-class LiveRegion:
+class LiveRegion(PlacedRegion[Messaging]):
     """One region, for its clients or for its services; what they do is noted in a log."""
 
     def __init__(
@@ -43,39 +43,20 @@ class LiveRegion:
         *,
         serves: bool,
     ) -> None:
-        self.name = name
-        self.regions: Sequence[str] = places.regions
-        self.client_regions: Sequence[str] = places.client_regions
-        self.leader = places.leader
-        self.opening_balances = places.opening
+        super().__init__(name, places, database, messaging)
         self.clock = WallClock()
         self._log = log
-        self._database = database
-        self._messaging = messaging
         self._serves = serves
         self._store: LiveStore | None = None
-        self._expressions = Expressions()
-
-    @property
-    def database(self) -> Pool:
-        """The region's pool. Raises LookupError where the design asked for no table."""
-        if self._database is None:
-            raise LookupError("this design has no database: name a table in its resources")
-        return self._database
 
     @property
     def kafka(self) -> Kafka:
         """The clusters. Raises LookupError where the design asked for no topic."""
-        return self._messages()
+        return self._messages
 
     async def replies(self, topic: str, cluster: str = "local") -> Replies:
         """Listen to replies; the listener is shared by the region's clients."""
-        return await self._messages().replies(topic, cluster)
-
-    def _messages(self) -> Messaging:
-        if self._messaging is None:
-            raise LookupError("this design has no Kafka: name a topic in its resources")
-        return self._messaging
+        return await self._messages.replies(topic, cluster)
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -100,10 +81,6 @@ class LiveRegion:
     def retried(self) -> None:
         """Count a retry; what was read before it is forgotten."""
         self._log.add("retried")
-
-    def evaluate(self, query: str, values: Sequence[object]) -> Any:
-        """Compute a SELECT over values in the client."""
-        return self._expressions.evaluate(query, values)
 
     def store(self) -> LiveStore:
         """The balances that this region's service keeps. Raises LookupError for a client."""

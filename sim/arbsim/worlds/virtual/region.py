@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from arbsim.worlds.api import Kafka, Pool, Replies
 from arbsim.worlds.virtual.database import to_exception
@@ -22,6 +22,8 @@ from arbsim.worlds.virtual.sql.results import Result
 
 if TYPE_CHECKING:
     from arbsim.worlds.virtual.kafka.clusters import RegionKafka
+
+M = TypeVar("M")
 
 EPOCH_NS = 1_767_225_600_000_000_000
 """Virtual time begins on 2026-01-01 at midnight UTC."""
@@ -48,7 +50,39 @@ class Places:
     opening: Mapping[int, Decimal]
 
 
-class VirtualRegion:
+class PlacedRegion(Generic[M]):
+    """What a region is in every world: its place among the others, and what the design asked for."""
+
+    def __init__(self, name: str, places: Places, database: Pool | None, messaging: M | None) -> None:
+        self.name = name
+        self.regions: Sequence[str] = places.regions
+        self.client_regions: Sequence[str] = places.client_regions
+        self.leader = places.leader
+        self.opening_balances = places.opening
+        self._database = database
+        self._messaging = messaging
+        self._expressions = Expressions()
+
+    @property
+    def database(self) -> Pool:
+        """The region's pool. Raises LookupError where the design asked for no table."""
+        if self._database is None:
+            raise LookupError("this design has no database: name a table in its resources")
+        return self._database
+
+    @property
+    def _messages(self) -> M:
+        """The way to the clusters. Raises LookupError where the design asked for no topic."""
+        if self._messaging is None:
+            raise LookupError("this design has no Kafka: name a topic in its resources")
+        return self._messaging
+
+    def evaluate(self, query: str, values: Sequence[object]) -> Any:
+        """Compute a SELECT over values in the client."""
+        return self._expressions.evaluate(query, values)
+
+
+class VirtualRegion(PlacedRegion["Messaging"]):
     """One region, for one role: "client" or "service". The roles share nothing but the world."""
 
     def __init__(
@@ -61,41 +95,22 @@ class VirtualRegion:
         messaging: Messaging | None,
         open_store: Callable[[str], RegionStore] | None,
     ) -> None:
-        self.name = name
-        self.regions: Sequence[str] = places.regions
-        self.client_regions: Sequence[str] = places.client_regions
-        self.leader = places.leader
-        self.opening_balances = places.opening
+        super().__init__(name, places, database, messaging)
         self.clock = VirtualClock(recorder)
         self._recorder = recorder
         self._kernel: Kernel = recorder.kernel
-        self._database = database
-        self._messaging = messaging
         self._open_store = open_store
-        self._expressions = Expressions()
         # A part of a design draws its own network weather, whatever the other parts do.
         self.salt = purpose(f"{role}/{name}") >> 16
 
     @property
-    def database(self) -> Pool:
-        """The region's pool. Raises LookupError where the design asked for no table."""
-        if self._database is None:
-            raise LookupError("this design has no database: name a table in its resources")
-        return self._database
-
-    @property
     def kafka(self) -> Kafka:
         """The clusters. Raises LookupError where the design asked for no topic."""
-        return self._messages().kafka
+        return self._messages.kafka
 
     async def replies(self, topic: str, cluster: str = "local") -> Replies:
         """Listen to replies; the listener is shared by the region's clients."""
-        return self._messages().replies(topic, cluster)
-
-    def _messages(self) -> Messaging:
-        if self._messaging is None:
-            raise LookupError("this design has no Kafka: name a topic in its resources")
-        return self._messaging
+        return self._messages.replies(topic, cluster)
 
     async def sleep(self, seconds: float) -> None:
         """Wait in virtual time."""
@@ -123,10 +138,6 @@ class VirtualRegion:
         trace.decided_on.clear()
         trace.reads.clear()
         self._recorder.history.retried(trace.operation, client=1)
-
-    def evaluate(self, query: str, values: Sequence[object]) -> Any:
-        """Compute a SELECT over values in the client."""
-        return self._expressions.evaluate(query, values)
 
     def store(self) -> RegionStore:
         """The balances that this region's service keeps. Raises LookupError for a client."""
