@@ -135,7 +135,8 @@ def test_what_has_one_essence_is_judged_alike(ops: list[Op], in_some_order: bool
         essence = history.essence()
         bare = History.of_essence(history.card, history.workload, essence)
         assert bare.essence() == essence
-        assert short_audit(bare) == ShortAudits().of(history) == short_audit(history)
+        audits = ShortAudits(history.card, history.workload)
+        assert short_audit(bare) == audits.of(history) == audits.of(history) == short_audit(history)
         both.append(essence)
     assert both[0] == both[1]
 
@@ -151,7 +152,14 @@ def test_another_answer_another_order_and_another_effect_are_another_essence() -
 
 def test_what_is_remembered_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("arbsim.audit.judge.MOST_KNOWN", 2)
-    audits = ShortAudits()
-    for cents in (10, 20, 30, 10):
-        history = answered([withdraw(cents, 0, 5), withdraw(60, 3, 9)])
+    history = answered([withdraw(70, 0, 5), withdraw(60, 3, 9)])
+    audits = ShortAudits(history.card, history.workload)
+    for cents in (100, 30, -30, 40, 100):
+        history.finals = {"database": {1: cents, 2: 100}}
         assert audits.of(history) == short_audit(history)
+
+
+def test_what_is_remembered_of_one_workload_is_not_said_of_another() -> None:
+    history, other = (answered([withdraw(cents, 0, 5)]) for cents in (70, 60))
+    with pytest.raises(AssertionError, match="another workload"):
+        ShortAudits(history.card, history.workload).of(other)

@@ -18,7 +18,7 @@ from arbsim.audit.costs import costs_of, ms, saturation_note
 from arbsim.audit.decisions import Meetings, beliefs, meetings, refusals, stale_reads
 from arbsim.audit.overdraft import Overdrafts, in_own_order, in_real_time
 from arbsim.history import Essence, History
-from arbsim.model import VIOLATIONS, Cents, DesignCard, Fate, FindingKind, Verdict, from_cents
+from arbsim.model import VIOLATIONS, Cents, DesignCard, Fate, FindingKind, Verdict, Workload, from_cents
 from arbsim.results import (
     Answered,
     BalanceRow,
@@ -97,20 +97,24 @@ def short_audit(history: History) -> Judgement:
 
 
 class ShortAudits:
-    """Short audits of histories that have card and workload in common; those that are judged alike are judged once."""
+    """Short audits of one design's histories of one workload; those that are judged alike are judged once."""
 
-    def __init__(self) -> None:
+    def __init__(self, card: DesignCard, workload: Workload) -> None:
+        self._card = card
+        self._workload = workload
         self._known: dict[Essence, Judgement] = {}
 
     def of(self, history: History) -> Judgement:
         """Judge a history, or remember what was said of one like it."""
+        assert history.card is self._card, "another design's history is judged by other claims"
+        assert history.workload is self._workload, "another workload gives the same numbers another meaning"
         essence = history.essence()
         judged = self._known.get(essence)
         if judged is None:
             if len(self._known) == MOST_KNOWN:
                 self._known.clear()
             # What is judged has the essence and no more, so nothing that tells two histories of it apart has a say.
-            judged = short_audit(History.of_essence(history.card, history.workload, essence))
+            judged = short_audit(History.of_essence(self._card, self._workload, essence))
             self._known[essence] = judged
         return judged
 

@@ -149,7 +149,7 @@ class Task:
     most_steps: int
     most_cuts: int
     footprints: Footprints
-    audits: ShortAudits = field(default_factory=ShortAudits)
+    audits: ShortAudits
 
     def search(
         self, path: tuple[Choice, ...] = (), sleeping: dict[Choice, Step] | None = None
@@ -191,7 +191,10 @@ def explore_design(
     (KeyboardInterrupt) ends the search; what was covered so far is returned, and says so. What the design raises that
     is no outcome goes through: a bug in the design.
     """
-    task = Task(design, card, workload, settings, Learned(), reduced, most_steps, most_cuts, Footprints())
+    audits = ShortAudits(card, workload)
+    task = Task(
+        design, card, workload, settings, Learned(), reduced, most_steps, most_cuts, Footprints(), audits
+    )
     effort = Effort()
     while True:
         explored, progress = task.explored(), Progress()
