@@ -16,7 +16,7 @@ from arbsim.worlds.exhaustive.kernel import Learned, LearnedMore
 from arbsim.worlds.exhaustive.orders import MOST_CUTS, count_orders, least_changes
 from arbsim.worlds.exhaustive.search import Finished, NotRepeatable, Progress, Search
 from arbsim.worlds.exhaustive.steps import Choice, Footprints, Step
-from arbsim.worlds.exhaustive.world import ChoiceWorld
+from arbsim.worlds.exhaustive.world import ChoiceWorld, without_delays
 from arbsim.worlds.virtual.settings import Settings
 
 MOST_STEPS = 1_000
@@ -193,8 +193,9 @@ def explore_design(
     """
     audits = ShortAudits(card, workload)
     task = Task(
-        design, card, workload, settings, Learned(), reduced, most_steps, most_cuts, Footprints(), audits
-    )
+        design, card, workload, without_delays(settings), Learned(), reduced, most_steps, most_cuts, Footprints(),
+        audits,
+    )  # fmt: skip
     effort = Effort()
     while True:
         explored, progress = task.explored(), Progress()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,7 @@ class ChoiceWorld(VirtualWorld):
         watched: Collection[int] = (),
     ) -> None:
         self.learned = learned
-        super().__init__(design, card, workload, _without_delays(settings), watched)
+        super().__init__(design, card, workload, without_delays(settings), watched)
         self._limit()
         self._set_up()
 
@@ -219,9 +219,16 @@ class UnreadStamp:
         return 0
 
 
-def _without_delays(settings: Settings) -> Settings:
-    """The same scenario where only the order counts. A delay of 0 means: in the same step."""
-    return replace(
+@dataclass(frozen=True, slots=True)
+class OrderOnly(Settings):
+    """Settings in which only the order counts. A delay of 0 means: in the same step."""
+
+
+def without_delays(settings: Settings) -> OrderOnly:
+    """The same scenario where only the order counts. Who makes many worlds of it calls this once before."""
+    if isinstance(settings, OrderOnly):
+        return settings
+    changed = replace(
         settings,
         round_trip_ns=dict.fromkeys(settings.round_trip_ns, 2),
         jitter_ppm=0,
@@ -237,3 +244,4 @@ def _without_delays(settings: Settings) -> Settings:
         ),
         cdc=replace(settings.cdc, lag_ns=0, poll_interval_ns=1),
     )
+    return OrderOnly(**{one.name: getattr(changed, one.name) for one in fields(changed)})
