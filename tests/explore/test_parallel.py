@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(not parallel.can_share(), reason="this system ca
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "LOOK", 3)
     monkeypatch.setattr(search, "ALONE", 3)
     monkeypatch.setattr(parallel, "RUNS_AT_A_TIME", 4)
 
@@ -72,10 +73,10 @@ def test_every_order_by_itself_can_be_shared_too() -> None:
     assert alone.outcomes == shared.outcomes
 
 
-def test_a_search_that_is_begun_anew_is_shared_at_once_and_never_where_it_is_void(
+def test_a_search_that_is_begun_anew_is_shared_sooner_and_never_where_it_is_void(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(search, "LOOK", 1)
+    monkeypatch.setattr(search, "ALONE", 5)
     share, begun = parallel.share, []
 
     def noted(task: Task, part: Any, found: Explored, progress: Progress, *others: Any) -> None:
@@ -86,7 +87,7 @@ def test_a_search_that_is_begun_anew_is_shared_at_once_and_never_where_it_is_voi
     monkeypatch.setattr(parallel, "share", noted)
     found = explored(catalogue()["bus/regional-snapshots"](), TWO_WITHDRAWALS, 2)
     assert found.verdict is Verdict.VIOLATED
-    assert begun[-1] == 1
+    assert begun[-1] == search.LOOK
 
 
 class Fails(Probe):

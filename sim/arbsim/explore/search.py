@@ -30,7 +30,7 @@ LOOK = 20
 """After so many runs a search is long enough to look around: to make as many runs by chance."""
 
 
-ALONE = 50
+ALONE = 40
 """A search that ends within so many runs, with those of attempts that were begun anew, is not worth sharing."""
 
 
@@ -241,27 +241,33 @@ def _go(task: Task, explored: Explored, progress: Progress, effort: Effort, work
             effort.looked_around = True
             look_back.at = 0  # what was seen there may show at once that the runs until now are void
         explored.stopped = explored.stopped or stop(progress)
-        if explored.stopped is not None or look_back.is_void(progress):
+        if explored.stopped is not None:
+            break
+        if not look_back.is_due(progress):
+            continue
+        if task.footprints.grew:
             break
         if workers > 1 and runs >= ALONE:
             # Small searches do without processes, and without importing what makes them.
             from arbsim.explore.parallel import can_share, share
 
             if can_share():
-                if task.footprints.grew:
-                    break  # what is void is not worth sharing
                 share(task, search, explored, progress, workers, stop, look_back)
                 break
     if explored.stopped is None and explored.cut:
         explored.stopped = "steps"
     if first is not None:
-        run, outcome = first
-        again = search.again([step.name for step in run.steps])
-        assert again.result is not None
-        if again.steps != run.steps or outcome_of(again.result, short_audit(again.result)) != outcome:
-            raise NotRepeatable
+        _make_again(search, *first)
     if task.footprints.grew and explored.stopped in (None, "steps"):
         raise LearnedMore
+
+
+def _make_again(search: Search[History], run: Finished[History], outcome: Outcome) -> None:
+    """Make a run once more. Raises NotRepeatable where something else comes of it."""
+    again = search.again([step.name for step in run.steps])
+    assert again.result is not None
+    if again.steps != run.steps or outcome_of(again.result, short_audit(again.result)) != outcome:
+        raise NotRepeatable
 
 
 @dataclass(slots=True)
@@ -269,15 +275,19 @@ class LookBack:
     """When to begin a search anew where footprints grew: not at once, for more may come, nor when all is done."""
 
     footprints: Footprints
-    at: int = LOOK
+    at: int = field(default_factory=lambda: LOOK)
 
-    def is_void(self, progress: Progress) -> bool:
-        """Whether to begin anew; looks when there are twice as many runs as last time."""
+    def is_due(self, progress: Progress) -> bool:
+        """Whether to look: when there are twice as many runs as last time."""
         runs = progress.runs + progress.redundant
         if runs < self.at:
             return False
         self.at = 2 * runs
-        return self.footprints.grew
+        return True
+
+    def is_void(self, progress: Progress) -> bool:
+        """Whether to begin anew."""
+        return self.is_due(progress) and self.footprints.grew
 
 
 def _play_shortest(task: Task, explored: Explored) -> None:
