@@ -142,6 +142,13 @@ def test_operations_that_can_break_the_rule_are_chosen_before_others() -> None:
     assert part.originals == (5, 6)
 
 
+def test_few_runs_come_to_nothing_where_fetches_come_after_the_appends_that_they_read() -> None:
+    three = workload("east withdraw 70 1", "west withdraw 60 1", "east withdraw 20 1")
+    found = explore(RegionalDeltas(), three)
+    assert (found.stopped, found.classes) == (None, 129)
+    assert found.redundant < 2 * found.classes
+
+
 class Restless(AtomicUpdate):
     """Its service looks around now and then, for ever."""
 
