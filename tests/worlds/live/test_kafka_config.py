@@ -160,7 +160,10 @@ _WORDS = "supported: security.protocol, sasl.mechanism, sasl.jaas.config, ssl.tr
             "security.protocol=SSL\nsecurity.protocol=SSL",
             [":2: 'security.protocol' is there already, on line 1"],
         ),
-        (SASL.replace("hidden", "h\u00efdden"), [":3: write \\uXXXX for what is not ASCII"]),
+        (
+            SASL.replace("hidden", "h\u00efdden"),
+            [":3: write \\u and four hexadecimal digits for what is not ASCII"],
+        ),
         (SASL.replace("hidden", "\\u00e"), [":3: \\u must be followed by four hexadecimal digits"]),
         (SASL.replace("hidden", "\\ud800"), [":3: \\u must be followed by four hexadecimal digits"]),
         (f'"{SECRET}";', [":1: this is not supported; supported: security.protocol"]),

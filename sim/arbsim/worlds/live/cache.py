@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from arbsim.worlds.live.processes import locked_folder
 
 
 def cached(name: str) -> Path:
@@ -25,9 +26,9 @@ def keep_copy(folder: Path, place: Path) -> None:
     """
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent, prefix=".keeping-") as aside:
-            whole = Path(aside) / "whole"
+        with locked_folder(".keeping-", str(place.parent)) as aside:
+            whole = aside / "whole"
             shutil.copytree(folder, whole, symlinks=True)
             with suppress(FileNotFoundError):
-                place.rename(Path(aside) / "old")
+                place.rename(aside / "old")
             whole.rename(place)

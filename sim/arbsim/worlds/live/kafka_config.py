@@ -306,7 +306,10 @@ def _logical_lines(content: bytes, mistakes: _Mistakes) -> Iterator[tuple[int, s
         if not began and (not text or text[0] in "#!"):
             continue
         if not text.isascii():
-            mistakes.add(number, "write \\uXXXX for what is not ASCII: Java reads this file as Latin-1")
+            mistakes.add(
+                number,
+                "write \\u and four hexadecimal digits for what is not ASCII: Java reads this file as Latin-1",
+            )
         began = began or number
         goes_on = (len(text) - len(text.rstrip("\\"))) % 2 == 1
         whole += text[:-1] if goes_on else text

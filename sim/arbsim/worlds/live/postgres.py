@@ -15,10 +15,11 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 from types import TracebackType
@@ -151,18 +152,18 @@ class EmbeddedPostgres:
         """Whether the copy of an empty database works: somebody may have removed a part of it."""
         try:
             shutil.copytree(template, self._data)
-            for path in (self._data, *self._data.rglob("*")):
-                self._give(path)
+            self._give(chain([self._data], self._data.rglob("*")))
             self._set_password()
         except (OSError, PostgresUnavailable):
             shutil.rmtree(self._data, ignore_errors=True)
             return False
         return True
 
-    def _give(self, path: Path) -> None:
-        """Let a file be the server's, where the server is another user."""
+    def _give(self, paths: Iterable[Path]) -> None:
+        """Let files be the server's, where the server is another user."""
         if self._owner is not None:
-            os.chown(path, *self._owner)
+            for path in paths:
+                os.chown(path, *self._owner)
 
     def _initialise(self) -> None:
         """Make an empty database, which nobody can log in to: the password is known to nobody."""
@@ -170,8 +171,7 @@ class EmbeddedPostgres:
         secret.touch(mode=0o600)
         secret.write_text(secrets.token_urlsafe(16), encoding="ascii")
         self._data.mkdir(mode=0o700)
-        for path in (secret, self._data):
-            self._give(path)
+        self._give([secret, self._data])
         options = ["-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--no-locale", "--no-sync"]
         initdb = self._spawn("initdb", ["-D", str(self._data), "-U", self.user, *options])
         if initdb.process.wait() != 0:

@@ -183,7 +183,6 @@ class _LiveWorld:
             await self._settle()
         if self._services and self._history.cut_off:
             self._history = self._so_far()
-            self._history.notes.append(INTERRUPTED)
         else:
             await self._read()
 
@@ -279,7 +278,7 @@ class _LiveWorld:
         What the database committed cannot be told apart by operation: who sent it may not have noted it yet.
         """
         self._services.end()
-        history = History(self._history.card, self._plan.workload, cut_off=True)
+        history = History(self._history.card, self._plan.workload, notes=self._history.notes, cut_off=True)
         history.totals = self._history.totals
         history.quiet_ns = now_ns() - self._start_ns
         replay(history, self._logs(), None if self._plan.resources.accounts_table else [], self._start_ns)
