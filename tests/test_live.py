@@ -362,11 +362,25 @@ def test_a_bug_in_a_design_is_told_and_what_was_judged_before_is_kept(
     assert missing["db/serializable"].startswith("design db/serializable ended with")
     assert missing["db/select-then-update"] == "the run ended before"
     told = capsys.readouterr().err
-    assert "What was judged before a design failed: reports/short_live" in told
+    assert "What happened so far: reports/short_live" in told
     assert "design db/serializable ended with" in told
 
 
-def test_a_bug_in_the_first_design_is_told_and_writes_nothing(machine: Machine) -> None:
+def test_what_happened_before_a_design_failed_is_kept_with_every_operation(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.live["db/atomic-update"], machine.cut_off = raises(ValueError("a bug")), {"db/atomic-update"}
+    assert run_app(["live", "short.yaml"], as_json=False) == 5
+    (one,) = results()["designs"].values()
+    assert one["verdict"] == "inconclusive"
+    assert one["notes"][0].startswith("the run was cut off: design db/atomic-update ended with ValueError")
+    assert set(results()["live"]["not_run"].values()) == {"the run ended before"}
+    (history,) = load(Path("reports/short_live/history.jsonl")).histories
+    assert [history.fate(number) for number in (1, 2)] == [Fate.ACCEPTED, None]
+    assert "What happened so far: reports/short_live" in capsys.readouterr().err
+
+
+def test_a_bug_before_the_first_operation_is_told_and_writes_nothing(machine: Machine) -> None:
     machine.live["db/atomic-update"] = raises(ValueError("a bug"))
     assert run_app(["live", "short.yaml"], as_json=False) == 5
     assert not Path("reports").exists()

@@ -74,7 +74,7 @@ def run_live(
 
     The servers are started here, or somebody's ``own``; ``tell`` is told what stays there. ``on_design`` is told when
     a design begins (result None) and when it is judged, and before that which server is being waited for. Raises
-    ServerUnavailable where no design had begun before, and DesignFailed for a bug in the first.
+    ServerUnavailable and DesignFailed where no operation had begun before.
 
     ``repeat``: how often the workload's first race is repeated through each design, live and simulated. Raises
     NothingToRepeat where it has none.
@@ -179,8 +179,8 @@ def _not_reached(
 
 
 def _cut_off(so_far: Sequence[History], error: BaseException) -> Iterator[Judged]:
-    """The design that was at work when a server went, judged by what had happened so far."""
-    for history in so_far if isinstance(error, ServerUnavailable) else ():
+    """The design that was at work when a server went, or that failed, judged by what had happened so far."""
+    for history in so_far:
         history.notes.append(f"the run was cut off: {_why(error)}")
         yield Judged(history.card.name, history, audit(history))
 

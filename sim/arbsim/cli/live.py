@@ -129,7 +129,7 @@ def _end_early(scenario: Scenario, done: LiveRun, report: str, as_json: bool) ->
         raise SystemExit(INTERRUPTED)
     if isinstance(end, ServerUnavailable):
         raise Unreachable(f"{end}\nWhat happened so far: {report}")
-    typer.echo(f"What was judged before a design failed: {report}", err=True)
+    typer.echo(f"What happened so far: {report}", err=True)
     with own_designs_failing(scenario):
         assert end is not None
         raise end
