@@ -34,7 +34,7 @@ from arbsim.runner import card_of, settings_of
 from arbsim.scenario.load import parse_scenario
 from arbsim.scenario.source import Source
 from arbsim.worlds.api import Design
-from arbsim.worlds.live.database import DatabaseServer
+from arbsim.worlds.live.database import DatabaseServer, Sandbox
 from arbsim.worlds.live.events import no_long_pause
 from arbsim.worlds.live.local import local_stack
 from arbsim.worlds.live.postgres import installed
@@ -104,12 +104,21 @@ def live(operations: int, rounds: int) -> dict[str, Any]:
         figures: dict[str, Any] = {"database": {}, "bus": {}}
         for name, (isolation, transaction) in DATABASE.items():
             figures["database"][name] = bench.beside(
-                name, designs[name], partial(bench.bare_database, isolation, transaction)
+                name,
+                partial(bench.live_path, name, designs[name]),
+                partial(bench.bare_database, isolation, transaction),
             )
+        figures["trigger"] = bench.beside(
+            "the trigger alone",
+            partial(bench.bare_database, None, _withdraw, watched=True),
+            partial(bench.bare_database, None, _withdraw),
+        )
         figures["pgbench_atomic_update_per_s"] = bench.pgbench()
         if stack.servers.kafka is not None:
             for name, shape in BUS.items():
-                figures["bus"][name] = bench.beside(name, designs[name], partial(bench.bare_bus, shape))
+                figures["bus"][name] = bench.beside(
+                    name, partial(bench.live_path, name, designs[name]), partial(bench.bare_bus, shape)
+                )
         else:
             figures["bus"] = f"not run: {stack.servers.no_kafka}"
     return figures
@@ -133,15 +142,15 @@ class _Bench:
     operations: int
     rounds: int
 
-    def beside(self, name: str, design: Design, bare: Callable[[], float]) -> dict[str, Any]:
+    def beside(self, what: str, more: Callable[[], float], bare: Callable[[], float]) -> dict[str, Any]:
         """Run both in turn, the first one changing from round to round; a first round of both does not count."""
-        _say(name)
+        _say(what)
         ratios, ours, theirs = [], [], []
         for number in range(self.rounds + 1):
             if number % 2:
-                arbsim_s, bare_s = self.live_path(name, design), bare()
+                arbsim_s, bare_s = more(), bare()
             else:
-                bare_s, arbsim_s = bare(), self.live_path(name, design)
+                bare_s, arbsim_s = bare(), more()
             if number:
                 ratios.append(bare_s / arbsim_s)
                 ours.append(self.operations / arbsim_s)
@@ -176,14 +185,16 @@ class _Bench:
 
     # -- bare loops --------------------------------------------------------------------------------
 
-    def bare_database(self, isolation: str | None, transaction: Transaction) -> float:
-        """Seconds for as many transactions through a plain pool."""
-        return asyncio.run(self._bare_database(isolation, transaction))
+    def bare_database(
+        self, isolation: str | None, transaction: Transaction, *, watched: bool = False
+    ) -> float:
+        """Seconds for as many transactions through a plain pool; ``watched``: with arbsim's trigger on the table."""
+        return asyncio.run(self._bare_database(isolation, transaction, watched))
 
-    async def _bare_database(self, isolation: str | None, transaction: Transaction) -> float:
+    async def _bare_database(self, isolation: str | None, transaction: Transaction, watched: bool) -> float:
         async with AsyncExitStack() as stack:
             pool = await stack.enter_async_context(self._bare_pool())
-            await self._tables(stack)
+            await self._tables(stack, watched)
 
             async def once(account: int) -> None:
                 async with pool.acquire() as connection:
@@ -224,8 +235,8 @@ class _Bench:
             reset=_keep,
         )
 
-    async def _tables(self, stack: AsyncExitStack) -> None:
-        """The scenario's table with its accounts, without a trigger."""
+    async def _tables(self, stack: AsyncExitStack, watched: bool = False) -> None:
+        """The scenario's table with its accounts, without arbsim's trigger unless it is to be ``watched``."""
         connection = await self._database().connect()
         stack.push_async_callback(connection.close)
         await connection.execute(
@@ -235,6 +246,8 @@ class _Bench:
             f"INSERT INTO acct (id, balance) SELECT id, {CENTS // 100} FROM generate_series(1, {ACCOUNTS}) AS id;"
             "ANALYZE"
         )
+        if watched:
+            await Sandbox(connection, SCHEMA).seed(dict.fromkeys(range(1, ACCOUNTS + 1), CENTS))
 
     def bare_bus(self, shape: Shape) -> float:
         """Seconds for as many requests through plain producers and consumers; the service is a process of its own."""
