@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Any
 
+from benchmarks.alone import design_alone
 from benchmarks.live import live
 from benchmarks.measures import (
     check_scenario,
@@ -41,6 +42,7 @@ def main() -> None:
         figures["hot_account"][name] = events_of(name, 100_000 // share)
     print("where time goes", file=sys.stderr)
     figures["kernel_times_bare_simpy"] = kernel_over_bare(1_000_000 // share, 30)
+    figures["design_without_database"] = design_alone(10_000, 9)
     figures["where_time_goes"] = {
         name: where_time_goes(name, 10_000 // share)
         for name in (
