@@ -8,7 +8,7 @@ shorter than a lag is the lag's mean over the width of the range, however the la
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -23,13 +23,16 @@ from arbsim.worlds.virtual.draws import UNIT_BITS, Draws
 from arbsim.worlds.virtual.settings import Settings
 from arbsim.worlds.virtual.world import run_design as run_model
 
-_WARM_UP = 250
-_WARM_UP_EVERY_NS = 20_000_000
-"""Probes of each region that do not count, and how far apart they are.
+_DATABASE_WARM_UP = 10
+_MIRROR_WARM_UP = 250
+"""Probes of each region that do not count.
 
 Java compiles what runs often while it runs: on servers that had just started MirrorMaker's lag fell by 7 ms within the
 first 300 records and stayed there. Repetitions come when the servers have been at work for long.
 """
+
+_WARM_UP_EVERY_NS = 20_000_000
+"""How far apart those are."""
 
 _EVERY_NS = 100_000_000
 """Probes are between one and two of these apart, so that they meet MirrorMaker at every point of its polls."""
@@ -43,27 +46,24 @@ Live = Callable[[str, Design, Workload], History]
 Flows = Mapping[tuple[str, str], Sequence[int]]
 """Times in nanoseconds by (source, target)."""
 
+_FlowsOf = Callable[[History, Sequence[Operation]], Flows]
+"""Takes the times of those probes that count from a history."""
 
-def probes(settings: Settings, each_way: int) -> Workload:
+
+def probes(settings: Settings, warm_up: int, each_way: int) -> Workload:
     """Return a workload that sends so many probes from each region with clients, in turn, each on its own account.
 
-    Those that warm up go before.
+    ``warm_up`` more from each region go before.
     """
     draws, regions = Draws(settings.seed, "repeating/probes"), settings.client_regions
-    operations, at_ns, warm_up = [], 0, _WARM_UP * len(regions)
-    for number in range(1, warm_up + each_way * len(regions) + 1):
-        if number <= warm_up:
+    operations, at_ns = [], 0
+    for number in range(1, (warm_up + each_way) * len(regions) + 1):
+        if number <= warm_up * len(regions):
             at_ns += _WARM_UP_EVERY_NS
         else:
             at_ns += _EVERY_NS + (_EVERY_NS * draws.uniform(number, 0) >> UNIT_BITS)
         operations.append(Operation(number, at_ns, regions[number % len(regions)], Kind.DEPOSIT, number, 1))
     return Workload(operations, dict.fromkeys(range(1, len(operations) + 1), 0))
-
-
-def _counted(history: History) -> Iterator[Operation]:
-    """The probes after those that warm up."""
-    regions = {op.region for op in history.workload}
-    yield from history.workload.operations[_WARM_UP * len(regions) :]
 
 
 # -- MirrorMaker ---------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ def measure_mirrors(settings: Settings, live: Live, each_way: int) -> tuple[Sett
     A record's way begins when it is sent, not when its broker has answered: what producing takes longer than on the
     model is part of the lag, for a region decides before it sends.
     """
-    compare = _Comparison(MirrorProbe(), probes(settings, each_way), live)
+    compare = _Comparison(MirrorProbe(), settings, _MIRROR_WARM_UP, each_way, live)
 
     def told(lag_ns: int) -> Settings:
         return replace(settings, kafka=replace(settings.kafka, mirror_lag_ns=lag_ns))
@@ -126,12 +126,12 @@ def measure_mirrors(settings: Settings, live: Live, each_way: int) -> tuple[Sett
     return told(_longer_by_ns(measured, quick)), _delays(measured, quick)
 
 
-def _copies(history: History) -> Flows:
+def _copies(history: History, counted: Sequence[Operation]) -> Flows:
     """How long each probe took from its send to a consumer in another region."""
     flows: dict[tuple[str, str], list[int]] = {}
-    counted = {op.id: op for op in _counted(history)}
+    by_id = {op.id: op for op in counted}
     for effect in history.effects():
-        if op := counted.get(effect.operation):
+        if op := by_id.get(effect.operation):
             lag_ns = effect.time_ns - history.answer_of(op.id).invoked_ns
             flows.setdefault((op.region, effect.store), []).append(lag_ns)
     return flows
@@ -169,7 +169,7 @@ def measure_database(settings: Settings, live: Live, each_way: int) -> tuple[Set
 
     How often a transaction pays for a statement the model itself says: it is asked with none and with one millisecond.
     """
-    compare = _Comparison(DatabaseProbe(), probes(settings, each_way), live)
+    compare = _Comparison(DatabaseProbe(), settings, _DATABASE_WARM_UP, each_way, live)
 
     def told(statement_ns: int) -> Settings:
         return replace(settings, database=replace(settings.database, statement_ns=statement_ns))
@@ -180,10 +180,10 @@ def measure_database(settings: Settings, live: Live, each_way: int) -> tuple[Set
     return told(round(_longer_by_ns(measured, quick) / statements)), _delays(measured, quick)
 
 
-def _transactions(history: History) -> Flows:
+def _transactions(history: History, counted: Sequence[Operation]) -> Flows:
     """How long each transaction took."""
     flows: dict[tuple[str, str], list[int]] = {}
-    for op in _counted(history):
+    for op in counted:
         answer = history.answer_of(op.id)
         flows.setdefault((op.region, DATABASE), []).append(answer.answered_ns - answer.invoked_ns)
     return flows
@@ -195,17 +195,18 @@ def _transactions(history: History) -> Flows:
 class _Comparison:
     """The same probes on the servers, once, and on the model as often as it is asked."""
 
-    def __init__(self, design: Design, workload: Workload, live: Live) -> None:
+    def __init__(self, design: Design, settings: Settings, warm_up: int, each_way: int, live: Live) -> None:
         self._design = design
-        self._workload = workload
-        self._live = live(design.name, design, workload)
+        self._workload = probes(settings, warm_up, each_way)
+        self._counted = self._workload.operations[warm_up * len(settings.client_regions) :]
+        self._live = live(design.name, design, self._workload)
 
-    def measured(self, flows: Callable[[History], Flows]) -> Flows:
-        return flows(self._live)
+    def measured(self, flows: _FlowsOf) -> Flows:
+        return flows(self._live, self._counted)
 
-    def modelled(self, flows: Callable[[History], Flows], settings: Settings) -> Flows:
+    def modelled(self, flows: _FlowsOf, settings: Settings) -> Flows:
         card = card_of(self._design.name, self._design)
-        return flows(run_model(self._design, card, self._workload, settings))
+        return flows(run_model(self._design, card, self._workload, settings), self._counted)
 
 
 def _longer_by_ns(measured: Flows, modelled: Flows) -> int:
