@@ -8,13 +8,15 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections.abc import Awaitable
 from decimal import Decimal
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from arbsim.worlds.api import Design
 from arbsim.worlds.virtual.kernel import Kernel
 from benchmarks.measures import Load, bare_simpy_s, count, hot_account
+
+T = TypeVar("T")
 
 _THERE_NS, _BACK_NS = 5, 7
 _BALANCE = Decimal("100.00")
@@ -33,21 +35,19 @@ class _Waits:
     def transaction(self, isolation: str | None = None) -> Self:
         return self
 
-    async def __aenter__(self) -> None:
-        await self._statement()
+    def __aenter__(self) -> Awaitable[None]:
+        return self._statement(None)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        await self._statement()
+    def __aexit__(self, *_: object) -> Awaitable[None]:
+        return self._statement(None)
 
-    async def fetchval(self, query: str, *args: object) -> Decimal:
-        await self._statement()
-        return _BALANCE
+    def fetchval(self, query: str, *args: object) -> Awaitable[Decimal]:
+        return self._statement(_BALANCE)
 
-    async def _statement(self) -> None:
+    async def _statement(self, answer: T) -> T:
         await self._kernel.sleep_ns(_THERE_NS)
         await self._kernel.sleep_ns(_BACK_NS)
+        return answer
 
 
 class _Lent:
