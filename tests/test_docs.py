@@ -67,3 +67,5 @@ def test_the_readme_shows_what_a_run_prints() -> None:
     before, after = shown.split("...\n")
     assert printed.startswith(before.strip("\n"))
     assert "Replay: arbsim run scenarios/two_regions.yaml --seed 42" in after
+    page = ROOT / "reports" / "two_regions" / "report.html"
+    assert f"({page.stat().st_size // 1000} kB)" in after
