@@ -6,10 +6,11 @@ import base64
 import hashlib
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
-from arbsim.report import html
+from arbsim.report import html, load_results
 from tests.report.results import hostile, shipped
 
 
@@ -79,6 +80,13 @@ def test_every_table_has_a_caption_and_every_figure_is_named(page: Page) -> None
     tags = [tag for tag, _ in page.tags]
     assert tags.count("table") == tags.count("caption")
     assert tags.count("svg") == tags.count("title") - 1 == tags.count("desc")
+
+
+def test_servers_that_were_there_are_not_said_to_have_the_same_replicas() -> None:
+    live = load_results(Path(__file__).parents[2] / "reports" / "two_regions_live")
+    promise = "Both families get the same replica regions."
+    assert promise in Page(html.render(shipped("two_regions"))).text
+    assert promise not in Page(html.render(live)).text
 
 
 def test_it_is_small(page: Page) -> None:
