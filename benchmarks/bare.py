@@ -23,7 +23,7 @@ from arbsim.designs.database import OVERWRITE, SELECT, WITHDRAW
 from arbsim.designs.messages import allows, command, key_of, pack, reply, to_operation, unpack
 from arbsim.designs.shared_table_atomic import CLAIM
 from arbsim.model import Operation
-from arbsim.worlds.live.events import no_long_pause
+from arbsim.worlds.live.events import no_pauses
 
 Shape = Literal["decide", "table", "table-atomic", "transactions", "fold"]
 
@@ -106,7 +106,7 @@ async def bare_service(bare: Bare) -> float:
         producer = await bare.producer(stack)
         replies = await bare.consumer(stack, "replies", None, isolation_level="read_committed")
         assert await asyncio.to_thread(ready.wait, 60), "the bare service did not start"
-        with no_long_pause():
+        with no_pauses():
             return await _ask(bare, producer, replies)
 
 
@@ -139,7 +139,7 @@ async def _ask(bare: Bare, producer: AIOKafkaProducer, replies: AIOKafkaConsumer
 
 
 def _serve(bare: Bare, ready: Any) -> None:
-    with no_long_pause():
+    with no_pauses():
         asyncio.run(_SERVICES[bare.shape](bare, ready))
 
 

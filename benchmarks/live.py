@@ -35,7 +35,7 @@ from arbsim.scenario.load import parse_scenario
 from arbsim.scenario.source import Source
 from arbsim.worlds.api import Design
 from arbsim.worlds.live.database import DatabaseServer, Sandbox
-from arbsim.worlds.live.events import no_long_pause
+from arbsim.worlds.live.events import no_pauses
 from arbsim.worlds.live.local import local_stack
 from arbsim.worlds.live.postgres import installed
 from arbsim.worlds.live.servers import Stack
@@ -213,7 +213,7 @@ class _Bench:
 
             await asyncio.gather(*map(one, range(1, POOL + 1)))  # every connection prepares its statements
             operations = self._operations()
-            with no_long_pause():
+            with no_pauses():
                 began = time.perf_counter()
                 async with asyncio.TaskGroup() as tasks:
                     for op in operations:

@@ -18,23 +18,32 @@ from tests.live.stack import Live
 
 MS = 1_000_000
 FAR_MS = 700
+SETTLED_MS = 300
 PROBES = 10
 LEVELS = {"READ COMMITTED in force": "read committed"}
 
 
 @pytest.mark.parametrize(("name", "meeting_ms"), [("bus/regional-deltas", 0), ("db/select-then-update", 160)])
 def test_servers_and_model_break_the_same_repetitions(name: str, meeting_ms: int, kafka: Live) -> None:
-    """Where the two operations meet a naive design breaks each time; far apart it never does."""
+    """Far apart the two operations never break a naive design; where they meet they do.
+
+    On the servers in most of them: on a busy machine one of two may begin or arrive so late that they do not meet.
+    """
     race = race_of(kafka.workload)
-    gaps_ns = [gap_ms * MS for gap_ms in (meeting_ms, FAR_MS, meeting_ms)]
-    workload = repeated(race, gaps_ns, 2 * FAR_MS * MS)
+    gaps_ns = [
+        gap_ms * MS for gap_ms in (FAR_MS, meeting_ms, meeting_ms, FAR_MS, meeting_ms, meeting_ms, meeting_ms)
+    ]
+    meeting = {number for number, gap_ns in enumerate(gaps_ns, start=1) if gap_ns != FAR_MS * MS}
+    workload = repeated(race, gaps_ns, FAR_MS * MS + SETTLED_MS * MS)
     design = designs_of(kafka.scenario, [name])[name]
     live = kafka.run(name, workload)
     model = run_model(
         design, card_of(name, design), workload, as_the_servers(kafka.settings, kafka.stack.servers, LEVELS)
     )
     assert unanswered(live) == set()
-    assert broken_accounts(live) == broken_accounts(model) == {1, 3}
+    assert broken_accounts(model) == meeting
+    assert broken_accounts(live) <= meeting
+    assert len(broken_accounts(live)) > len(meeting) / 2
 
 
 def test_probes_measure_links_servers_and_mirror_maker(kafka: Live) -> None:

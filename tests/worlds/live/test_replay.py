@@ -39,8 +39,8 @@ def client(operation: int, begin: int, end: int, fate: str = "accepted") -> list
     ]
 
 
-def change(place: int, process: int, before: int, after: int, at: int, committed: int) -> Change:
-    return Change(place, 1, before, after, process, 700 + place, at, committed)
+def change(number: int, process: int, before: int, after: int, at: int, committed: int) -> Change:
+    return Change(1, before, after, process, 700 + number, at, committed)
 
 
 def in_order(*parts: list[Event]) -> list[Event]:

@@ -3,8 +3,8 @@
 The connections are asyncpg's own; a subclass notes each statement, when it was sent and answered, and by which server
 process. What changed, and in which order, is told by the database itself: a trigger writes each change of a balance to
 a table beside, in the same transaction, so that what was rolled back is not there, and what was committed is, even
-where the answer was lost. While a transaction changes a row nobody else can, so the order in which the trigger ran on
-an account is the order of its versions.
+where the answer was lost. While a transaction changes a row nobody else can, so the times at which the trigger ran on
+an account are in the order of its versions. A sequence would tell the order, too, but all changes would wait for it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ _CLOCK_PROBES = 20
 # ruff: noqa: S608 - the names in these statements are our own
 _WATCH = f"""
 CREATE TABLE {{schema}}.{CHANGES} (
-  place BIGINT GENERATED ALWAYS AS IDENTITY,
   account BIGINT NOT NULL, before NUMERIC, after NUMERIC,
   process INT NOT NULL, transaction BIGINT NOT NULL, at TIMESTAMPTZ NOT NULL
 );
@@ -201,12 +200,11 @@ async def _keep(_: object) -> None:
 class Change:
     """A committed change of a balance, as the database itself noted it.
 
-    ``place`` orders all changes; ``process`` is the server process of the connection, ``transaction`` the
-    transaction's id. ``at_ns`` is when the row changed and ``committed_ns`` when the transaction committed (the same
-    where the server does not keep commit times), on this machine's monotonic clock.
+    ``process`` is the server process of the connection, ``transaction`` the transaction's id. ``at_ns`` is when the
+    row changed and ``committed_ns`` when the transaction committed (the same where the server does not keep commit
+    times), on this machine's monotonic clock.
     """
 
-    place: int
     account: int
     before_cents: Cents | None
     after_cents: Cents | None
@@ -257,23 +255,19 @@ class Sandbox:
         await connection.execute(f"ANALYZE {tables}")
 
     async def changes(self) -> list[Change]:
-        """All committed changes, in order."""
+        """All committed changes, in the order in which they were made."""
         connection = self._connection
         keeps = await connection.fetchval("SHOW track_commit_timestamp") == "on"
-        product, _ = product_of(await connection.fetchval("SELECT version()"))
-        # Connections of YugabyteDB take a sequence's numbers in blocks: they are in no order, the times are.
-        order = "at, place" if product == YUGABYTE else "place"
         committed = "pg_xact_commit_timestamp((transaction % 4294967296)::text::xid)" if keeps else "at"
         rows = await connection.fetch(
-            "SELECT place, account, before, after, process, transaction,"
+            "SELECT account, before, after, process, transaction,"
             " (extract(epoch FROM at) * 1000000)::bigint AS at_us,"
             f" (extract(epoch FROM {committed}) * 1000000)::bigint AS committed_us"
-            f" FROM {CHANGES} ORDER BY {order}"
+            f" FROM {CHANGES} ORDER BY at"
         )
         behind_ns = await self.clock_ns()
         return [
             Change(
-                place,
                 row["account"],
                 _cents(row["before"]),
                 _cents(row["after"]),
@@ -282,7 +276,7 @@ class Sandbox:
                 row["at_us"] * 1000 - behind_ns,
                 row["committed_us"] * 1000 - behind_ns,
             )
-            for place, row in enumerate(rows)
+            for row in rows
         ]
 
     async def clock_ns(self) -> int:

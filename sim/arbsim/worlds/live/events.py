@@ -64,7 +64,7 @@ class Log:
         self, sent_ns: int, server_process: int, text: str, read: Sequence[tuple[int, int]]
     ) -> None:
         """Note a statement that has been answered, and the balances (account, cents) that it read."""
-        self.add("statement", sent_ns, server_process, text, [list(one) for one in read])
+        self.add("statement", sent_ns, server_process, text, read)
 
     @contextmanager
     def working_on(self, operation: int, own_order: int | None = None) -> Iterator[None]:
@@ -80,18 +80,17 @@ class Log:
 
 
 @contextmanager
-def no_long_pause() -> Iterator[None]:
-    """Let the garbage collector leave alone what is there now.
+def no_pauses() -> Iterator[None]:
+    """Let the garbage collector wait.
 
-    To walk through all of it takes a tenth of a second, in which every client stands still; that is no property of a
-    design.
+    While it looks for cycles every client stands still, the longer the more of them there are; that is no property of a
+    design. What is in no cycle goes as ever.
     """
-    gc.collect()
-    gc.freeze()
+    gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
+        gc.enable()
 
 
 def read_log(file: Path) -> list[Event]:

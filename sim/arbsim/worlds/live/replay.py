@@ -288,7 +288,7 @@ def _commits(changes: Sequence[Change], statements: Mapping[int, Sequence[_Sent]
     for change in changes:
         commit = commits.setdefault(change.transaction, _Commit(change.committed_ns, change.transaction))
         commit.changes.append((change, _sender_of(change, statements)))
-    return sorted(commits.values(), key=lambda one: (one.time_ns, one.changes[-1][0].place))
+    return sorted(commits.values(), key=lambda one: (one.time_ns, one.changes[-1][0].at_ns))
 
 
 def _sender_of(change: Change, statements: Mapping[int, Sequence[_Sent]]) -> _Sent:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from arbsim.worlds.api import Design
 from arbsim.worlds.live.database import SERVER_FAULTS, DatabaseServer, close_pool, open_pool, told
 from arbsim.worlds.live.endings import keep_quiet
-from arbsim.worlds.live.events import Log, no_long_pause
+from arbsim.worlds.live.events import Log, no_pauses
 from arbsim.worlds.live.processes import Child, ServerUnavailable
 from arbsim.worlds.live.region import LiveRegion
 from arbsim.worlds.virtual.region import Places
@@ -152,7 +152,7 @@ async def _serve(design: Design, assignment: Assignment) -> None:
             await asyncio.wait([serving], timeout=_POLL_S)
             if messaging is None or messaging.quiet(_QUIET_NS):
                 break
-        with no_long_pause():
+        with no_pauses():
             sys.stdout.buffer.write(_READY)
             sys.stdout.buffer.flush()
             await serving

@@ -17,7 +17,7 @@ from arbsim.worlds.live.change_stream import Delivered, LiveStream
 from arbsim.worlds.live.connect import Delivery
 from arbsim.worlds.live.database import SERVER_FAULTS, Change, Sandbox, told
 from arbsim.worlds.live.endings import keep_quiet
-from arbsim.worlds.live.events import Event, Log, no_long_pause, now_ns
+from arbsim.worlds.live.events import Event, Log, no_pauses, now_ns
 from arbsim.worlds.live.premises import Plan, make_clients, make_sandbox, make_stream, make_topics
 from arbsim.worlds.live.processes import ServerUnavailable
 from arbsim.worlds.live.replay import DATABASE, replay
@@ -176,7 +176,7 @@ class _LiveWorld:
         if self._stream is not None:
             await self._stream.begin(accounts)
         self._log.forget()
-        with no_long_pause():
+        with no_pauses():
             self._start_ns = now_ns()
             await self._operate(callers)
         if self._services and not self._history.cut_off:
