@@ -80,12 +80,12 @@ def test_a_search_that_is_begun_anew_is_shared_sooner_and_never_where_it_is_void
     share, begun = parallel.share, []
 
     def noted(task: Task, part: Any, found: Explored, progress: Progress, *others: Any) -> None:
-        assert not task.footprints.grew
+        assert not task.footprints.void
         begun.append(progress.runs + progress.redundant)
         share(task, part, found, progress, *others)
 
     monkeypatch.setattr(parallel, "share", noted)
-    found = explored(catalogue()["bus/regional-snapshots"](), TWO_WITHDRAWALS, 2)
+    found = explored(catalogue()["bus/shared-table"](), TWO_WITHDRAWALS, 2)
     assert found.verdict is Verdict.VIOLATED
     assert begun[-1] == search.LOOK
 

@@ -17,7 +17,7 @@ from arbsim.explore.search import Explored, LookBack, Stop, Task, merge, take_in
 from arbsim.history import History
 from arbsim.worlds.exhaustive.parts import Left, Part, Tree
 from arbsim.worlds.exhaustive.search import NotRepeatable, Progress, Search
-from arbsim.worlds.exhaustive.steps import Choice, Footprint
+from arbsim.worlds.exhaustive.steps import Choice, News
 
 RUNS_AT_A_TIME = 40
 """A part is left after so many runs; what is left over is shared out again."""
@@ -27,15 +27,14 @@ RUNS_AT_A_TIME = 40
 class _Done:
     """What came of a part. ``failed``: the choices of a run that raised something; then the rest is void.
 
-    ``seen``: footprints of steps that are new, or grew; ``grew`` says whether one did.
+    ``news``: what came up of what steps touch.
     """
 
     explored: Explored
     progress: Progress
     left: Left | None
     failed: tuple[Choice, ...] = ()
-    seen: dict[int, Footprint] = field(default_factory=dict)
-    grew: bool = False
+    news: News = field(default_factory=dict)
 
 
 class _Worker:
@@ -69,7 +68,7 @@ class _Worker:
         except Exception:
             return _Done(explored, progress, None, search.way)
         left = Left(search.first_step, search.left(), list(search.reversals))
-        return _Done(explored, progress, left, (), task.footprints.news(), task.footprints.grew)
+        return _Done(explored, progress, left, (), task.footprints.news())
 
 
 def can_share() -> bool:
@@ -89,7 +88,7 @@ def share(
     """Go on with a search in several processes, until it is done or is to be stopped.
 
     Raises LearnedMore where a run showed more of the design, which the task's own knowledge then says. It also ends
-    where footprints grew, and ``look_back`` says that it is time to begin anew.
+    where the search is void, and ``look_back`` says that it is time to begin anew.
     """
     tree = Tree(task.reduced, search.left())
     task.footprints.news()  # everybody knows them
@@ -113,8 +112,7 @@ def share(
                         next(task.search(result.failed).runs())
                         raise NotRepeatable
                     tree.add(part, result.left)
-                    task.footprints.take_in(result.seen)
-                    task.footprints.grew |= result.grew
+                    task.footprints.take_in(result.news)
                     merge(explored, result.explored)
                     progress.runs += result.progress.runs
                     progress.redundant += result.progress.redundant

@@ -200,7 +200,7 @@ def explore_design(
     while True:
         explored, progress = task.explored(), Progress()
         known = task.learned.copy()
-        task.footprints.grew = False
+        task.footprints.begin()
         try:
             _go(task, explored, progress, effort, workers, stop)
         except LearnedMore:
@@ -245,7 +245,7 @@ def _go(task: Task, explored: Explored, progress: Progress, effort: Effort, work
             break
         if not look_back.is_due(progress):
             continue
-        if task.footprints.grew:
+        if task.footprints.void:
             break
         if workers > 1 and runs >= ALONE:
             # Small searches do without processes, and without importing what makes them.
@@ -258,7 +258,7 @@ def _go(task: Task, explored: Explored, progress: Progress, effort: Effort, work
         explored.stopped = "steps"
     if first is not None:
         _make_again(search, *first)
-    if task.footprints.grew and explored.stopped in (None, "steps"):
+    if task.footprints.void and explored.stopped in (None, "steps"):
         raise LearnedMore
 
 
@@ -272,7 +272,7 @@ def _make_again(search: Search[History], run: Finished[History], outcome: Outcom
 
 @dataclass(slots=True)
 class LookBack:
-    """When to begin a search anew where footprints grew: not at once, for more may come, nor when all is done."""
+    """When to begin a void search anew: not at once, for more may come up, nor when all is done."""
 
     footprints: Footprints
     at: int = field(default_factory=lambda: LOOK)
@@ -287,7 +287,7 @@ class LookBack:
 
     def is_void(self, progress: Progress) -> bool:
         """Whether to begin anew."""
-        return self.is_due(progress) and self.footprints.grew
+        return self.is_due(progress) and self.footprints.void
 
 
 def _play_shortest(task: Task, explored: Explored) -> None:

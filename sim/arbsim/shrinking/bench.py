@@ -151,7 +151,7 @@ class Bench:
     ) -> bool:
         learned, footprints = Learned(), Footprints()
         while True:
-            footprints.grew = False
+            footprints.begin()
             search: Search[History] = Search(
                 lambda: ChoiceWorld(design, card, workload, settings, learned),
                 most_steps=MOST_STEPS,
@@ -161,7 +161,7 @@ class Bench:
                 shown = self._some_run_shows(search)
             except LearnedMore:
                 continue
-            if shown or not footprints.grew:
+            if shown or not footprints.void:
                 return shown
 
     def _some_run_shows(self, search: Search[History]) -> bool:

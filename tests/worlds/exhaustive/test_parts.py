@@ -18,9 +18,9 @@ def classes_in_parts(programs: Programs, reduced: bool, runs: int, rng: random.R
     """Explore part after part for a few runs each; what is handed out together comes back in any order."""
     names, footprints = Names(), Footprints()
     while True:
-        footprints.grew = False
+        footprints.begin()
         found = _in_parts(programs, reduced, runs, rng, names, footprints)
-        if not footprints.grew:
+        if not footprints.void:
             return found
 
 

@@ -114,9 +114,9 @@ def complete(search: Callable[[Footprints], Search[R]]) -> list[Finished[R]]:
     """The runs of a search, which is begun anew as long as a step turns out to touch more than it was seen to."""
     footprints = Footprints()
     while True:
-        footprints.grew = False
+        footprints.begin()
         runs = [run for run in search(footprints).runs() if run is not None]
-        if not footprints.grew:
+        if not footprints.void:
             return runs
 
 

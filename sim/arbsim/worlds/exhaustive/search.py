@@ -10,7 +10,7 @@ one order of every class to its end, and no class twice.
 
 There a step touches one object. Here it touches many, and can touch less where another one came before it. Where such a
 step is the later one of a race, what it does in the reversed order is not known, so more is tried: see ``_taken``. What
-a step can touch is learned, so a search whose footprints grew must begin anew (:class:`Footprints`).
+a step can touch is learned, so a search that went by too little must begin anew (:class:`Footprints`).
 
 Some steps meet only where a later one goes by their order (as in Aronis, Jonsson, Lang and Sagonas, "Optimal dynamic
 partial order reduction with observers", TACAS 2018). Here that is not a race to reverse, but a choice of that later
@@ -244,9 +244,9 @@ class Search(Generic[R]):
             return  # whoever was there before has seen to it
         # What goes along with a reversal, and before it, is known by what the step touches when it comes later. Where
         # it could touch more that says nothing of the run in which it comes first: then all that can be done is tried.
-        anything = self.footprints.touches_less(step)
+        known = bool(races) and self.footprints.touches_all(step)
         for earlier in races:
-            for possible in _one_each(nodes[earlier]) if anything else [_reversal(nodes, earlier, place)]:
+            for possible in [_reversal(nodes, earlier, place)] if known else _one_each(nodes[earlier]):
                 if earlier < len(self.path):
                     self.reversals[earlier, possible] = None
                 else:

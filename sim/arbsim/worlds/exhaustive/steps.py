@@ -58,44 +58,70 @@ Footprint = tuple[frozenset[int], frozenset[int]]
 """The objects that a step reads, and those that it writes."""
 
 
-class Footprints:
-    """What each step was ever seen to touch, in whatever order. It only grows.
+News = dict[int, tuple[Footprint, frozenset[Footprint]]]
+"""Of some steps what they touch, and what they touched where a search went by their touching no more."""
 
-    A step can touch less in one order than in another: what it reads first decides what it does next.
+
+class Footprints:
+    """What each step was ever seen to touch, in whatever order; it only grows.
+
+    A step can touch less in one order than in another: what it reads first decides what it does next. So whether it
+    touches all that it can may have to be answered otherwise once more is known.
     """
 
     def __init__(self) -> None:
         self._of: dict[int, Footprint] = {}
+        self._relied_on: dict[int, set[Footprint]] = {}
         self._news: dict[int, None] = {}
-        self.grew = False
-        """Whether a step was seen to touch more than before. Then what was concluded from that before is void."""
+        self.void = False
+        """Whether an answer that a search went by would be another one now: then what it found is void.
+
+        A search that is not void did what it would have done had it known all from the beginning.
+        """
+
+    def begin(self) -> None:
+        """A search begins: nothing has gone by any answer yet."""
+        self._relied_on.clear()
+        self.void = False
 
     def note(self, step: Step) -> None:
         """Take in what a step touched."""
-        seen = step.reads, step.writes
-        known = self._of.get(step.name)
-        if known is not None and _covers(known, seen):
+        self._add(step.name, (step.reads, step.writes))
+
+    def touches_all(self, step: Step) -> bool:
+        """Whether a step touches here all that it was seen to touch in some order. Who asks goes by the answer."""
+        here = step.reads, step.writes
+        if not _covers(here, self._of[step.name]):
+            return False
+        relied_on = self._relied_on.setdefault(step.name, set())
+        if here not in relied_on:
+            relied_on.add(here)
+            self._news[step.name] = None
+        return True
+
+    def news(self) -> News:
+        """What came up since this was asked last."""
+        names, self._news = self._news, {}
+        return {name: (self._of[name], frozenset(self._relied_on.get(name, ()))) for name in names}
+
+    def take_in(self, news: News) -> None:
+        """Add what came up in another process, which did not know what came up here meanwhile."""
+        for name, (seen, relied_on) in news.items():
+            self._relied_on.setdefault(name, set()).update(relied_on)
+            self._add(name, seen)
+            self._look_back(name)
+
+    def _add(self, name: int, seen: Footprint) -> None:
+        known = self._of.get(name, seen)
+        if name in self._of and _covers(known, seen):
             return
-        self.grew |= known is not None
-        reads, writes = known or seen
-        self._of[step.name] = reads | step.reads, writes | step.writes
-        self._news[step.name] = None
+        self._of[name] = known[0] | seen[0], known[1] | seen[1]
+        self._news[name] = None
+        self._look_back(name)
 
-    def touches_less(self, step: Step) -> bool:
-        """Whether a step touches less here than it did in some other order."""
-        return not _covers((step.reads, step.writes), self._of[step.name])
-
-    def news(self) -> dict[int, Footprint]:
-        """What was seen since this was asked last."""
-        news, self._news = self._news, {}
-        return {name: self._of[name] for name in news}
-
-    def take_in(self, news: dict[int, Footprint]) -> None:
-        """Add what another process has seen, which did not know what was seen here meanwhile."""
-        for name, seen in news.items():
-            known = self._of.get(name, seen)
-            self._of[name] = known[0] | seen[0], known[1] | seen[1]
-            self.grew |= known != seen
+    def _look_back(self, name: int) -> None:
+        """A step that touched less than it can now is known to was taken to touch all."""
+        self.void |= not all(_covers(one, self._of[name]) for one in self._relied_on.get(name, ()))
 
 
 def _covers(wide: Footprint, narrow: Footprint) -> bool:
