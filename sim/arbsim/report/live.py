@@ -101,7 +101,10 @@ def caveats(results: Results) -> tuple[str, ...]:
     """The main ones, for the first page."""
     if not isinstance(results, LiveResults):
         return CAVEATS
-    return (sentence(results), *CAVEATS[1:])
+    once = "Each verdict is of one run, on one workload. That shows what can happen, and never that something cannot."
+    if results.live.agreement is not None:
+        once += " How often it happens is told by repeating one race."
+    return (sentence(results), once, *CAVEATS[2:])
 
 
 def limits(results: Results) -> tuple[tuple[str, str], ...]:
