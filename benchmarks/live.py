@@ -247,7 +247,7 @@ class _Bench:
             "ANALYZE"
         )
         if watched:
-            await Sandbox(connection, SCHEMA).seed(dict.fromkeys(range(1, ACCOUNTS + 1), CENTS))
+            await Sandbox(connection, SCHEMA).watch()
 
     def bare_bus(self, shape: Shape) -> float:
         """Seconds for as many requests through plain producers and consumers; the service is a process of its own."""

@@ -6,7 +6,8 @@ import pytest
 
 from arbsim.designs.active_active import ActiveActive
 from arbsim.live import isolation_levels
-from arbsim.model import FindingKind, Verdict
+from arbsim.model import Cents, FindingKind, Verdict
+from arbsim.worlds.live.database import CHANGES, Change, Sandbox
 from arbsim.worlds.live.servers import why_not
 from tests.live.stack import Judge, Live
 
@@ -61,3 +62,34 @@ def test_two_databases_that_replicate_are_not_run_and_the_reason_is_told(live: L
     reason = why_not(ActiveActive().resources(), live.stack.servers)
     assert reason is not None
     assert "asynchronously" in reason
+
+
+def test_of_a_rehearsal_nothing_stays_but_what_connections_know(live: Live) -> None:
+    """Accounts, changes and a design's own tables are as they were; who changes a row next compiles nothing anew."""
+    database = live.stack.servers.database
+    assert database is not None
+    opening, guests = {1: 10_000, 2: 5_000}, {3: 700, 4: 700}
+
+    async def rehearsed() -> tuple[dict[int, Cents], list[Change], int, bool]:
+        here, there = await database.connect(), await database.connect()
+        sandbox = Sandbox(here, "arbsim_test_rehearsal")
+        try:
+            await sandbox.create(
+                (live.settings.database.table, "CREATE TABLE done (op_id BIGINT)"), check=True
+            )
+            await sandbox.seed(opening)
+            await sandbox.insert(guests)
+            await there.execute(f"SET search_path TO {sandbox.schema}")
+            function = await there.fetchval("SELECT oid FROM pg_proc WHERE proname = $1", CHANGES)
+            await there.execute("UPDATE acct SET balance = 1 WHERE id = 3; INSERT INTO done VALUES (1)")
+            assert [change.account for change in await sandbox.changes()] == [3, 4, 3]
+            await sandbox.forget(guests)
+            same = await there.fetchval("SELECT oid FROM pg_proc WHERE proname = $1", CHANGES) == function
+            done = await there.fetchval("SELECT count(*) FROM done")
+            return await sandbox.finals(), await sandbox.changes(), done, same
+        finally:
+            await sandbox.drop()
+            await here.close()
+            await there.close()
+
+    assert asyncio.run(rehearsed()) == (opening, [], 0, True)

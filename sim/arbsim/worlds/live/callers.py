@@ -88,24 +88,26 @@ class Callers:
         """
         kinds = sorted({op.kind for op in self._workload})
         rehearsals: list[tuple[LiveRegion, list[Operation]]] = []
-        accounts = 0
+        first = last = max(self._workload.accounts)
         for name, client in self._regions.items():
             connections: int = client.database.get_size()  # type: ignore[attr-defined]
             operations = []
             for _ in range(connections):
-                accounts += 2
-                to_account = accounts if Kind.TRANSFER in kinds else None
-                operations.append(Operation(accounts, 0, name, kinds[0], accounts - 1, 1, to_account))
+                last += 2
+                to_account = last if Kind.TRANSFER in kinds else None
+                operations.append(Operation(last, 0, name, kinds[0], last - 1, 1, to_account))
             rehearsals.append((client, operations))
-        await sandbox.seed(dict.fromkeys(range(1, accounts + 1), _REHEARSAL_CENTS))
+        accounts = range(first + 1, last + 1)
+        await sandbox.insert(dict.fromkeys(accounts, _REHEARSAL_CENTS))
         for kind in kinds:
             await asyncio.gather(
                 *(
-                    self._design.decide(_as_kind(op, kind, kinds.index(kind), accounts), client)
+                    self._design.decide(_as_kind(op, kind, kinds.index(kind), last), client)
                     for client, operations in rehearsals
                     for op in operations
                 )
             )
+        await sandbox.forget(accounts)
 
 
 def _unknown(error: Exception) -> Outcome:
@@ -121,10 +123,10 @@ def _unknown(error: Exception) -> Outcome:
     raise error
 
 
-def _as_kind(op: Operation, kind: Kind, round_: int, accounts: int) -> Operation:
+def _as_kind(op: Operation, kind: Kind, round_: int, last: int) -> Operation:
     """The same rehearsal as another kind of operation, with an id that none had before."""
     return Operation(
-        op.id + round_ * (accounts + 1),
+        op.id + round_ * (last + 1),
         0,
         op.region,
         kind,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -230,6 +230,11 @@ class Sandbox:
         if not check:
             await self._drop_checks()
         await connection.execute(f"ALTER TABLE {ACCOUNTS} REPLICA IDENTITY FULL")
+        await self.watch()
+
+    async def watch(self) -> None:
+        """Let the accounts' table note its changes."""
+        await self._connection.execute(_WATCH.format(schema=self.schema))
 
     async def _drop_checks(self) -> None:
         names = await self._connection.fetch(
@@ -241,18 +246,35 @@ class Sandbox:
 
     async def seed(self, opening: Mapping[int, Cents]) -> None:
         """Empty all tables and insert the opening balances; nothing of that is a change."""
-        connection = self._connection
-        names = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", self.schema)
-        tables = ", ".join(f'"{row["tablename"]}"' for row in names)
-        await connection.execute(f"TRUNCATE {tables}")
-        await connection.execute(f"DROP TRIGGER IF EXISTS {CHANGES} ON {ACCOUNTS}")
-        await connection.executemany(
+        tables = ", ".join(await self._tables())
+        await self._connection.execute(f"TRUNCATE {tables}")
+        await self.insert(opening)
+        await self._connection.execute(f"DELETE FROM {CHANGES}; ANALYZE {tables}")
+
+    async def insert(self, opening: Mapping[int, Cents]) -> None:
+        """Insert accounts."""
+        await self._connection.executemany(
             f"INSERT INTO {ACCOUNTS} (id, balance) VALUES ($1, $2)",
             [(account, from_cents(cents)) for account, cents in opening.items()],
         )
-        await connection.execute(f"DROP TABLE IF EXISTS {CHANGES}; DROP FUNCTION IF EXISTS {CHANGES}")
-        await connection.execute(_WATCH.format(schema=self.schema))
-        await connection.execute(f"ANALYZE {tables}")
+
+    async def forget(self, accounts: Collection[int]) -> None:
+        """Remove accounts, all changes, and what designs wrote to tables of their own.
+
+        To empty the accounts' table and the changes' at once, or to make the trigger anew, would take from every
+        connection what it knows: each would plan and compile again at its next statement.
+        """
+        others = [table for table in await self._tables() if table not in (f'"{ACCOUNTS}"', f'"{CHANGES}"')]
+        if others:
+            await self._connection.execute(f"TRUNCATE {', '.join(others)}")
+        await self._connection.execute(f"DELETE FROM {ACCOUNTS} WHERE id = ANY($1)", list(accounts))
+        await self._connection.execute(f"DELETE FROM {CHANGES}")
+
+    async def _tables(self) -> list[str]:
+        rows = await self._connection.fetch(
+            "SELECT tablename FROM pg_tables WHERE schemaname = $1", self.schema
+        )
+        return [f'"{row["tablename"]}"' for row in rows]
 
     async def changes(self) -> list[Change]:
         """All committed changes, in the order in which they were made."""

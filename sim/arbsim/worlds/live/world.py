@@ -172,7 +172,6 @@ class _LiveWorld:
         await callers.connect()
         if sandbox is not None and self._topics is None and not self._services:
             await callers.rehearse(sandbox)
-            await sandbox.seed(accounts)
         if self._stream is not None:
             await self._stream.begin(accounts)
         self._log.forget()
