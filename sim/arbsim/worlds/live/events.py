@@ -12,7 +12,7 @@ import gc
 import marshal
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -33,15 +33,20 @@ class Event(NamedTuple):
     values: tuple[Any, ...]
 
 
+_Noted = tuple[int, str, int, tuple[Any, ...]]
+"""What an Event is made of when it is read: clients wait for what is done here."""
+
+
 class Log:
     """The events of one process, in order."""
 
     def __init__(self, file: Path | None = None) -> None:
         """Keep the events in memory, or write each to a file."""
-        self._kept: list[tuple[int, str, int, tuple[Any, ...]]] = []
-        self._handle = (
-            os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if file is not None else None
-        )
+        self._kept: list[_Noted] = []
+        self._write: Callable[[_Noted], object] = self._kept.append
+        if file is not None:
+            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._write = lambda noted: os.write(handle, marshal.dumps(noted))
 
     @property
     def events(self) -> list[Event]:
@@ -54,17 +59,13 @@ class Log:
 
     def add(self, kind: str, *values: Any) -> None:
         """Note an event of the operation at work."""
-        event = (now_ns(), kind, OPERATION.get(), values)
-        if self._handle is None:
-            self._kept.append(event)  # an Event is made when it is read: clients wait for this
-        else:
-            os.write(self._handle, marshal.dumps(event))
+        self._write((now_ns(), kind, OPERATION.get(), values))
 
     def statement(
         self, sent_ns: int, server_process: int, text: str, read: Sequence[tuple[int, int]]
     ) -> None:
         """Note a statement that has been answered, and the balances (account, cents) that it read."""
-        self.add("statement", sent_ns, server_process, text, read)
+        self._write((now_ns(), "statement", OPERATION.get(), (sent_ns, server_process, text, read)))
 
     @contextmanager
     def working_on(self, operation: int, own_order: int | None = None) -> Iterator[None]:
