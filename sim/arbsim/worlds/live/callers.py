@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import asyncpg
@@ -87,27 +88,23 @@ class Callers:
         been up for a while do not, and the model does not either.
         """
         kinds = sorted({op.kind for op in self._workload})
-        rehearsals: list[tuple[LiveRegion, list[Operation]]] = []
-        first = last = max(self._workload.accounts)
+        free = (account for account in count(1) if account not in self._workload.accounts)
+        guests: list[int] = []
+        rehearsals: list[tuple[LiveRegion, Operation]] = []
         for name, client in self._regions.items():
-            connections: int = client.database.get_size()  # type: ignore[attr-defined]
-            operations = []
-            for _ in range(connections):
-                last += 2
-                to_account = last if Kind.TRANSFER in kinds else None
-                operations.append(Operation(last, 0, name, kinds[0], last - 1, 1, to_account))
-            rehearsals.append((client, operations))
-        accounts = range(first + 1, last + 1)
-        await sandbox.insert(dict.fromkeys(accounts, _REHEARSAL_CENTS))
-        for kind in kinds:
+            for _ in range(client.database.get_size()):  # type: ignore[attr-defined]
+                account, other = next(free), next(free)
+                guests += (account, other)
+                to_account = other if Kind.TRANSFER in kinds else None
+                op = Operation(len(guests), 0, name, kinds[0], account, 1, to_account)
+                rehearsals.append((client, op))
+        await sandbox.insert(dict.fromkeys(guests, _REHEARSAL_CENTS))
+        for round_, kind in enumerate(kinds):
+            first_id = round_ * (len(guests) + 1)
             await asyncio.gather(
-                *(
-                    self._design.decide(_as_kind(op, kind, kinds.index(kind), last), client)
-                    for client, operations in rehearsals
-                    for op in operations
-                )
+                *(self._design.decide(_as_kind(op, kind, first_id), client) for client, op in rehearsals)
             )
-        await sandbox.forget(accounts)
+        await sandbox.forget(guests)
 
 
 def _unknown(error: Exception) -> Outcome:
@@ -123,10 +120,10 @@ def _unknown(error: Exception) -> Outcome:
     raise error
 
 
-def _as_kind(op: Operation, kind: Kind, round_: int, last: int) -> Operation:
+def _as_kind(op: Operation, kind: Kind, first_id: int) -> Operation:
     """The same rehearsal as another kind of operation, with an id that none had before."""
     return Operation(
-        op.id + round_ * (last + 1),
+        first_id + op.id,
         0,
         op.region,
         kind,
