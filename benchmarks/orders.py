@@ -56,8 +56,8 @@ def explored(
 def shared(name: str, operations: int) -> Row:
     """Wall time of one search by one process, over that by two. Means something only where two cores are free.
 
-    What one process does before the others begin (some 60 runs that are begun anew, 20 by chance, and 20 until it looks
-    whether they are void) is paid: the search must be long enough.
+    What one process does before the others begin (ALONE runs of the search, and LOOK by chance) is paid: the search
+    must be long enough. Nor may it be begun anew halfway, which comes at another time where two are at work.
     ``at_most`` is the figure if only that stood in the way. ``at_most_here`` is how much more than one two processes do
     that share nothing: what cores that are not wholly two, or are not free, allow.
     """
@@ -73,8 +73,8 @@ def shared(name: str, operations: int) -> Row:
     for process in apart:
         process.join()
     apart_wall_s = time.perf_counter() - begun
-    alone = ALONE + 3 * LOOK
-    runs = alone - LOOK + found.classes + found.redundant
+    alone = ALONE + LOOK
+    runs = LOOK + found.classes + found.redundant
     return {
         "one_process_wall_s": round(wall_s[0], 1),
         "two_processes_wall_s": round(wall_s[1], 1),
