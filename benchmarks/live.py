@@ -4,11 +4,14 @@ One region, so that both do the same work: every client stands half a millisecon
 asked for at once, and what is compared is how many are done a second. A bare loop has the design's statements or
 messages, but no log, no trigger and no names of a run. Who goes first changes from round to round, and the figure is
 the median of the rounds' ratios.
+
+By itself, ``python -m benchmarks.live db/serializable 2000 21`` measures one design by so many operations and rounds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import statistics
@@ -94,32 +97,29 @@ BUS: dict[str, Shape] = {
 }
 
 
-def live(operations: int, rounds: int) -> dict[str, Any]:
-    """Ratios of every design's live path to its bare loop, and pgbench for the record."""
+def live(operations: int, rounds: int, only: str = "") -> dict[str, Any]:
+    """Ratios of the designs' live paths to their bare loops, of all or of one, and pgbench for the record."""
     scenario = parse_scenario(Source("live speed", SCENARIO), folder=ROOT)
     settings = settings_of(scenario, 1)
-    designs = {name: _unthinking(catalogue()[name]()) for name in (*DATABASE, *BUS)}
+    designs = {name: _unthinking(catalogue()[name]()) for name in (*DATABASE, *BUS) if only in ("", name)}
     with local_stack(settings, [design.resources() for design in designs.values()], _say) as stack:
         bench = _Bench(settings, stack, operations, rounds)
         figures: dict[str, Any] = {"database": {}, "bus": {}}
-        for name, (isolation, transaction) in DATABASE.items():
-            figures["database"][name] = bench.beside(
-                name,
-                partial(bench.live_path, name, designs[name]),
-                partial(bench.bare_database, isolation, transaction),
-            )
+        for name, design in designs.items():
+            if name in DATABASE:
+                bare = partial(bench.bare_database, *DATABASE[name])
+                figures["database"][name] = bench.beside(name, partial(bench.live_path, name, design), bare)
         figures["trigger"] = bench.beside(
             "the trigger alone",
             partial(bench.bare_database, None, _withdraw, watched=True),
             partial(bench.bare_database, None, _withdraw),
         )
         figures["pgbench_atomic_update_per_s"] = bench.pgbench()
-        if stack.servers.kafka is not None:
-            for name, shape in BUS.items():
-                figures["bus"][name] = bench.beside(
-                    name, partial(bench.live_path, name, designs[name]), partial(bench.bare_bus, shape)
-                )
-        else:
+        for name, design in designs.items():
+            if name in BUS and stack.servers.kafka is not None:
+                bare = partial(bench.bare_bus, BUS[name])
+                figures["bus"][name] = bench.beside(name, partial(bench.live_path, name, design), bare)
+        if stack.servers.no_kafka:
             figures["bus"] = f"not run: {stack.servers.no_kafka}"
     return figures
 
@@ -320,3 +320,7 @@ class _Bench:
 
 async def _keep(_: object) -> None:
     """Leave a session as it is, as arbsim's pools do."""
+
+
+if __name__ == "__main__":
+    print(json.dumps(live(int(sys.argv[2]), int(sys.argv[3]), sys.argv[1]), indent=2))
