@@ -69,6 +69,9 @@ def test_of_a_rehearsal_nothing_stays_but_what_connections_know(live: Live) -> N
     database = live.stack.servers.database
     assert database is not None
     opening, guests = {1: 10_000, 2: 5_000}, {3: 700, 4: 700}
+    made = (
+        f"SELECT pg_relation_filenode('acct'), pg_relation_filenode('{CHANGES}'), '{CHANGES}'::regproc::oid"
+    )
 
     async def rehearsed() -> tuple[dict[int, Cents], list[Change], int, bool]:
         here, there = await database.connect(), await database.connect()
@@ -77,14 +80,15 @@ def test_of_a_rehearsal_nothing_stays_but_what_connections_know(live: Live) -> N
             await sandbox.create(
                 (live.settings.database.table, "CREATE TABLE done (op_id BIGINT)"), check=True
             )
+            await sandbox.watch()
             await sandbox.seed(opening)
             await sandbox.insert(guests)
             await there.execute(f"SET search_path TO {sandbox.schema}")
-            function = await there.fetchval("SELECT oid FROM pg_proc WHERE proname = $1", CHANGES)
+            known = await there.fetchrow(made)
             await there.execute("UPDATE acct SET balance = 1 WHERE id = 3; INSERT INTO done VALUES (1)")
             assert [change.account for change in await sandbox.changes()] == [3, 4, 3]
             await sandbox.forget(guests)
-            same = await there.fetchval("SELECT oid FROM pg_proc WHERE proname = $1", CHANGES) == function
+            same = await there.fetchrow(made) == known
             done = await there.fetchval("SELECT count(*) FROM done")
             return await sandbox.finals(), await sandbox.changes(), done, same
         finally:

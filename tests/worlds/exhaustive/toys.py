@@ -111,7 +111,7 @@ class Toy:
 
 
 def complete(search: Callable[[Footprints], Search[R]]) -> list[Finished[R]]:
-    """The runs of a search, which is begun anew as long as a step turns out to touch more than it was seen to."""
+    """The runs of a search, which is begun anew as long as it turns out to be void."""
     footprints = Footprints()
     while True:
         footprints.begin()

@@ -100,9 +100,9 @@ class Callers:
                 rehearsals.append((client, op))
         await sandbox.insert(dict.fromkeys(guests, _REHEARSAL_CENTS))
         for round_, kind in enumerate(kinds):
-            first_id = round_ * (len(guests) + 1)
+            taken = round_ * len(guests)
             await asyncio.gather(
-                *(self._design.decide(_as_kind(op, kind, first_id), client) for client, op in rehearsals)
+                *(self._design.decide(_as_kind(op, kind, taken + op.id), client) for client, op in rehearsals)
             )
         await sandbox.forget(guests)
 
@@ -120,10 +120,10 @@ def _unknown(error: Exception) -> Outcome:
     raise error
 
 
-def _as_kind(op: Operation, kind: Kind, first_id: int) -> Operation:
-    """The same rehearsal as another kind of operation, with an id that none had before."""
+def _as_kind(op: Operation, kind: Kind, number: int) -> Operation:
+    """The same rehearsal as another kind of operation, with an id of its own."""
     return Operation(
-        first_id + op.id,
+        number,
         0,
         op.region,
         kind,

@@ -230,10 +230,9 @@ class Sandbox:
         if not check:
             await self._drop_checks()
         await connection.execute(f"ALTER TABLE {ACCOUNTS} REPLICA IDENTITY FULL")
-        await self.watch()
 
     async def watch(self) -> None:
-        """Let the accounts' table note its changes."""
+        """Let the accounts' table note its changes from now on. Needed before anything below."""
         await self._connection.execute(_WATCH.format(schema=self.schema))
 
     async def _drop_checks(self) -> None:
@@ -264,17 +263,19 @@ class Sandbox:
         To empty the accounts' table and the changes' at once, or to make the trigger anew, would take from every
         connection what it knows: each would plan and compile again at its next statement.
         """
-        others = [table for table in await self._tables() if table not in (f'"{ACCOUNTS}"', f'"{CHANGES}"')]
-        if others:
+        if others := await self._tables(besides=(ACCOUNTS, CHANGES)):
             await self._connection.execute(f"TRUNCATE {', '.join(others)}")
         await self._connection.execute(f"DELETE FROM {ACCOUNTS} WHERE id = ANY($1)", list(accounts))
         await self._connection.execute(f"DELETE FROM {CHANGES}")
 
-    async def _tables(self) -> list[str]:
+    async def _tables(self, besides: Sequence[str] = ()) -> list[str]:
+        """The names of the run's tables, quoted where they must be."""
         rows = await self._connection.fetch(
-            "SELECT tablename FROM pg_tables WHERE schemaname = $1", self.schema
+            "SELECT quote_ident(tablename) AS name FROM pg_tables WHERE schemaname = $1 AND tablename <> ALL($2)",
+            self.schema,
+            besides,
         )
-        return [f'"{row["tablename"]}"' for row in rows]
+        return [row["name"] for row in rows]
 
     async def changes(self) -> list[Change]:
         """All committed changes, in the order in which they were made."""

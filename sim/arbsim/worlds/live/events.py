@@ -34,7 +34,7 @@ class Event(NamedTuple):
 
 
 _Noted = tuple[int, str, int, tuple[Any, ...]]
-"""What an Event is made of when it is read: clients wait for what is done here."""
+"""An Event before it is one: it becomes one when it is read, for clients wait while it is noted."""
 
 
 class Log:

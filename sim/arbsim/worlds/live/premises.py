@@ -92,6 +92,7 @@ async def make_sandbox(plan: Plan, stack: AsyncExitStack) -> Sandbox | None:
         stack.push_async_callback(quietly, sandbox.drop)
     try:
         await sandbox.create((plan.settings.database.table, *plan.resources.tables), plan.resources.check)
+        await sandbox.watch()
     except (OSError, asyncpg.PostgresError) as error:
         raise ServerUnavailable(f"{database} does not make the run's tables: {told(error)}") from None
     return sandbox
